@@ -77,7 +77,9 @@ def _check_schema(schema: LabelSchema) -> None:
     if len(set(schema.classes)) != len(schema.classes):
         raise LabelError("names a class twice", where=where, found=", ".join(schema.classes))
     if "" in schema.classes or "unassigned" in schema.classes:
-        raise LabelError("has a class without a name, or named 'unassigned', which is an answer and no class", where=where)
+        raise LabelError(
+            "has a class without a name, or named 'unassigned', which is an answer and no class", where=where
+        )
     for rollup, members in schema.rollups.items():
         unknown = sorted(set(members) - set(schema.classes))
         if unknown or not members:

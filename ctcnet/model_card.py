@@ -1,0 +1,219 @@
+"""Model card: what a model file says about itself, in one place for checkpoints, ONNX files and people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ctcnet.errors import ModelFileError
+from ctcnet.labels import LabelSchema, schema_from_dict
+from ctcnet.normalization import MODES
+from ctcnet.panel import Panel, panel_from_dict
+from ctcnet.settings_file import check_keys
+
+CARD_FORMAT = 1
+INTENDED_USE = (
+    "For research use only. Classification of cropped multichannel images of cells; not validated for diagnosis."
+)
+
+
+@dataclass(frozen=True)
+class NormalizationCard:
+    """Where the levels come from, and the model's own.
+
+    Attributes:
+        mode: one of `ctcnet.normalization.MODES`.
+        background, scale: counts per channel used where none are given; None in the mode 'per_crop'.
+        floor: least scale in counts.
+    """
+
+    mode: str
+    background: tuple[float, ...] | None
+    scale: tuple[float, ...] | None
+    floor: float
+
+
+@dataclass(frozen=True)
+class TrainingDataCard:
+    """What the model was trained on.
+
+    Attributes:
+        sha256: hash of the training crops and their labels.
+        simulated: whether the crops were simulated; None where the manifest does not say.
+        crops: number of training crops; crops_per_class and groups likewise, for training alone.
+        group_hashes: `hash_group` of every group seen in training or validation, so that evaluation can leave them out.
+    """
+
+    sha256: str
+    simulated: bool | None
+    crops: int
+    groups: int
+    crops_per_class: Mapping[str, float]
+    group_hashes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Description of a trained classifier.
+
+    Attributes:
+        name: name of the model.
+        backbone: name in the registry of networks.
+        panel: channels in the order of the model's input.
+        labels: classes in the order of its outputs.
+        pixel_size_um: micrometres per pixel of its input.
+        crop_size_px: side of its square input.
+        normalization: see `NormalizationCard`.
+        temperature: logits are divided by it; 1 where none was fitted.
+        training_prior: class frequencies that the probabilities refer to, summing to 1.
+        unassigned_below: an event is unassigned when its largest probability is below this.
+        guard_band: decisions may differ between runtimes where two probabilities are closer than this.
+        training_data: see `TrainingDataCard`.
+        training_settings: the settings of the run, as plain data.
+        validation: figures measured on validation data at the end of training.
+        limits: sentences on what the model cannot do, such as classes its panel cannot separate.
+    """
+
+    name: str
+    backbone: str
+    panel: Panel
+    labels: LabelSchema
+    pixel_size_um: float
+    crop_size_px: int
+    normalization: NormalizationCard
+    temperature: float
+    training_prior: tuple[float, ...]
+    unassigned_below: float
+    training_data: TrainingDataCard
+    software_version: str
+    guard_band: float = 1e-3
+    training_settings: Mapping[str, Any] = field(default_factory=dict)
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    licence: str = "Apache-2.0"
+    intended_use: str = INTENDED_USE
+    card_format: int = CARD_FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: dicts, lists, strings, numbers, booleans and None."""
+        content = {**self.__dict__, "panel": self.panel.to_dict(), "labels": self.labels.to_dict()}
+        content["normalization"] = asdict(self.normalization)
+        content["training_data"] = asdict(self.training_data)
+        return json.loads(json.dumps(content))
+
+    def write(self, folder: Path) -> None:
+        """Write `card.json` and the `README.md` made from it into an existing folder."""
+        (folder / "card.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(self.to_markdown(), encoding="utf-8")
+
+    def to_markdown(self) -> str:
+        """The card as a page for people."""
+        data = self.training_data
+        kind = {True: "simulated cells", False: "real cells", None: "cells of an origin not stated"}[data.simulated]
+        rows = [
+            ("Intended use", self.intended_use),
+            ("Network", self.backbone),
+            ("Channels", ", ".join(f"{c.marker} ({c.role})" for c in self.panel.channels)),
+            ("Input", f"{self.crop_size_px} x {self.crop_size_px} px at {self.pixel_size_um:g} um per px, raw counts"),
+            ("Levels", f"mode '{self.normalization.mode}'"),
+            ("Classes", ", ".join(self.labels.classes)),
+            ("Unassigned", f"largest probability below {self.unassigned_below:g}"),
+            ("Temperature", f"{self.temperature:.4g}, fitted on validation data"),
+            ("Training data", f"{data.crops} crops of {kind}, {data.groups} groups, sha256 {data.sha256[:16]}..."),
+            ("Software", f"ctcnet {self.software_version}"),
+            ("Licence", self.licence),
+        ]
+        lines = [f"# {self.name}", "", "For research use only.", "", "| | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in rows]
+        lines += ["", "## Training crops per class", "", "| Class | Crops | Prior |", "|---|---|---|"]
+        for name, prior in zip(self.labels.classes, self.training_prior, strict=True):
+            lines.append(f"| {name} | {data.crops_per_class.get(name, 0):g} | {prior:.4f} |")
+        if self.validation:
+            title = "## Validation figures" + (" (simulated cells)" if data.simulated else "")
+            lines += ["", title, "", "| Figure | Value |", "|---|---|"]
+            lines += [
+                f"| {name} | {value:.4g} |" for name, value in self.validation.items() if isinstance(value, int | float)
+            ]
+        if self.limits:
+            lines += ["", "## Limits", ""] + [f"- {limit}" for limit in self.limits]
+        return "\n".join(lines) + "\n"
+
+
+def hash_group(group: str) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a group's name."""
+    return sha256(group.encode()).hexdigest()[:16]
+
+
+def panel_limits(panel: Panel, labels: LabelSchema) -> tuple[str, ...]:
+    """Sentences on what the channels cannot tell apart, for the default classes."""
+    needs = {
+        "ctc_neutrophil_cluster": ("neutrophil", "neutrophil clusters are told by nuclear shape alone"),
+        "ctc_platelet_cluster": ("platelet", "platelet clusters cannot be told from single CTCs"),
+        "ctc": ("epithelial", "CTCs are told without an epithelial marker"),
+        "leukocyte": ("leukocyte", "leukocytes are told without a leukocyte marker"),
+    }
+    return tuple(
+        f"The panel has no {role} marker: {effect}."
+        for name, (role, effect) in needs.items()
+        if name in labels.classes and role not in panel.roles
+    )
+
+
+def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card") -> ModelCard:
+    """Build a card from plain data.
+
+    Raises:
+        ModelFileError: keys or values are wrong, or the card is of a newer format.
+    """
+    fields = ModelCard.__dataclass_fields__
+    if content.get("card_format", CARD_FORMAT) != CARD_FORMAT:
+        raise ModelFileError(
+            "card has another format", where=where, expected=str(CARD_FORMAT), found=str(content["card_format"])
+        )
+    check_keys(content, required=tuple(fields), where=where, error=ModelFileError)
+    try:
+        levels = dict(content["normalization"])
+        for name in ("background", "scale"):
+            levels[name] = None if levels[name] is None else tuple(float(value) for value in levels[name])
+        data = dict(content["training_data"])
+        data["group_hashes"] = tuple(data["group_hashes"])
+        card = ModelCard(
+            **{
+                **content,
+                "panel": panel_from_dict(content["panel"], where=where),
+                "labels": schema_from_dict(content["labels"], where=where),
+                "normalization": NormalizationCard(**levels),
+                "training_data": TrainingDataCard(**data),
+                "training_prior": tuple(float(value) for value in content["training_prior"]),
+                "limits": tuple(content["limits"]),
+            }
+        )
+    except (TypeError, ValueError, KeyError) as cause:
+        raise ModelFileError(
+            f"card is malformed ({cause})", where=where, fix="train or export the model again"
+        ) from cause
+    _check_card(card, where)
+    return card
+
+
+def _check_card(card: ModelCard, where: str | Path) -> None:
+    channels = len(card.panel.channels)
+    levels = card.normalization
+    checks = (
+        (levels.mode in MODES, f"mode is one of {', '.join(MODES)}"),
+        (levels.mode == "per_crop" or levels.background is not None, "levels for modes other than per_crop"),
+        (levels.background is None or len(levels.background) == channels, "one background per channel"),
+        (levels.scale is None or len(levels.scale) == channels, "one scale per channel"),
+        (levels.scale is None or min(levels.scale) > 0, "scales above 0"),
+        (len(card.training_prior) == len(card.labels.classes), "one prior per class"),
+        (abs(sum(card.training_prior) - 1) < 1e-3, "priors that add up to 1"),
+        (card.temperature > 0, "a temperature above 0"),
+        (card.pixel_size_um > 0 and card.crop_size_px > 0, "sizes above 0"),
+    )
+    for holds, expected in checks:
+        if not holds:
+            raise ModelFileError("card contradicts itself", where=where, expected=expected)

@@ -1,0 +1,80 @@
+"""Outputs that are whole or absent: written beside their place and moved there when finished."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ctcnet.errors import OutputError
+
+
+def check_output(path: str | Path, *, overwrite: bool) -> Path:
+    """Check, before any work is done, that an output can be written.
+
+    Raises:
+        OutputError: `path` exists (an empty folder counts as absent) and `overwrite` is false, or its folder cannot
+            be made or written to.
+    """
+    path = Path(path)
+    empty_dir = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not empty_dir and not overwrite:
+        raise OutputError("exists already", where=path, fix="choose another place, or pass --overwrite")
+    if path.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise OutputError("is the folder you are in, or one above it", where=path, fix="choose another place")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as cause:
+        raise OutputError(
+            f"cannot be written ({cause.strerror})", where=path, fix="choose a folder that you may write to"
+        ) from cause
+    return path
+
+
+@contextmanager
+def new_output_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a path to write to; on success it becomes `path` in one step, on failure nothing is left.
+
+    Raises:
+        OutputError: see `check_output`; also when the disk is full or the path is a folder.
+    """
+    path = check_output(path, overwrite=overwrite)
+    if path.is_dir():
+        raise OutputError("is a folder", where=path, expected="the path of a file")
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as cause:
+        raise OutputError(f"could not be written ({cause.strerror})", where=path, fix="see to the disk") from cause
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_output_dir(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a folder to write into; on success it becomes `path` in one step, on failure nothing is left.
+
+    Raises:
+        OutputError: see `check_output`; also when the disk is full or the path is a file.
+    """
+    path = check_output(path, overwrite=overwrite)
+    if path.is_file():
+        raise OutputError("is a file", where=path, expected="the path of a folder")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.mkdir()
+        yield part
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(part, path)
+    except OSError as cause:
+        raise OutputError(f"could not be written ({cause.strerror})", where=path, fix="see to the disk") from cause
+    finally:
+        if part.exists():
+            shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,88 @@
+"""`ctcnet classify`: a table of classes and probabilities for crops."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ctcnet.cli.models import DEVICES, find_model, load_predictor
+from ctcnet.errors import SettingError
+from ctcnet.output import check_output
+
+if TYPE_CHECKING:
+    from ctcnet.panel import Panel
+    from ctcnet.runtime import Predictor
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the verb `classify`."""
+    parser = subparsers.add_parser(
+        "classify",
+        help="classify crops with an ONNX file or a checkpoint",
+        description="Classify every crop of a manifest, a folder or a store and write one row for each: path, label, "
+        "p_<class>, entropy (nats), unassigned, levels, atypicality. An ONNX file needs no torch.",
+        epilog="example: ctcnet classify model.onnx crops/ -o predictions.parquet --panel ctc5",
+    )
+    parser.add_argument("model", type=Path, help="ONNX file, checkpoint (.ckpt) or run folder")
+    parser.add_argument("input", type=Path, help="manifest (.csv, .parquet), folder searched through, or packed store")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="TABLE", help="table to write: .parquet or .csv"
+    )
+    parser.add_argument(
+        "--panel", help="panel of the images: a shipped name or a YAML file (default: a store's own, else the model's)"
+    )
+    parser.add_argument(
+        "--pixel-size-um", type=float, help="micrometres per pixel of the images, where nothing else states it"
+    )
+    parser.add_argument(
+        "--levels",
+        choices=("auto", "model", "per_crop"),
+        default="auto",
+        help="background and scale: the cartridge's where stated (auto), the model's own, or each crop's by itself",
+    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to run (default: auto)")
+    parser.add_argument("--batch-size", type=int, default=256, help="largest number of crops at once (default: 256)")
+    parser.add_argument("--threads", type=int, help="threads of the CPU (default: the runtime's choice)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a table that exists")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify, write the table and print how many crops fell to each class."""
+    from ctcnet.cli.prediction_table import ENDINGS, prediction_table, table_metadata, write_table
+    from ctcnet.crops import read_crops
+    from ctcnet.runtime import classify_crops
+
+    if args.output.suffix not in ENDINGS:
+        raise SettingError(
+            "output is no table", where=args.output, expected=" or ".join(ENDINGS), found=args.output.suffix or "none"
+        )
+    model_path = find_model(args.model)
+    check_output(args.output, overwrite=args.overwrite)
+    predictor = load_predictor(model_path, args.device, args.threads)
+    panel = _panel(args.panel, args.input, predictor)
+    crops = read_crops(args.input, panel, assumed_pixel_size_um=args.pixel_size_um, labelled=False)
+    predictions, levels = classify_crops(
+        predictor, crops, levels=args.levels, batch_size=args.batch_size, progress="classifying, in batches"
+    )
+    table = prediction_table(crops.path, predictions, levels, predictor.card.labels.classes)
+    metadata = table_metadata(model_path, predictor.card, crops.panel)
+    write_table(table.replace_schema_metadata(metadata), args.output, overwrite=args.overwrite)
+    counts = Counter(table["label"].to_pylist())
+    for name in predictor.card.labels.classes:
+        print(f"{name:30s} {counts[name]:8d}")
+    print(f"{'unassigned (whatever class)':30s} {int(predictions.unassigned.sum()):8d}")
+    print(f"wrote {args.output}: {table.num_rows} crops. For research use only.")
+    return 0
+
+
+def _panel(name: str | None, source: Path, predictor: Predictor) -> Panel | None:
+    """The panel named, or else a store's own (None), or else the model's."""
+    from ctcnet.crops.source_kind import is_store
+    from ctcnet.panel import load_panel
+
+    if name is not None:
+        return load_panel(name)
+    return None if is_store(source) else predictor.card.panel

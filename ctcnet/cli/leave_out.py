@@ -1,0 +1,90 @@
+"""Training a model anew without one batch, with the settings on a model's card."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from hashlib import file_digest
+from pathlib import Path
+
+import yaml
+
+from ctcnet.cli.models import load_checkpoint
+from ctcnet.errors import ModelFileError, SettingError
+from ctcnet.model_card import ModelCard
+from ctcnet.panel import Panel
+from ctcnet.runtime import Predictor
+
+
+class LeaveOneOut:
+    """Trains without one batch at a time; call it with the batch's name.
+
+    Args:
+        card: its training settings are followed, and its classes kept in their order.
+        manifest: crops to train on.
+        panel: channels of the images.
+        assumed_pixel_size_um: micrometres per pixel of images that do not state theirs.
+        folder: existing folder in which each run gets a folder of its own.
+        device: 'auto', 'cpu' or 'cuda'.
+
+    Raises:
+        ModelFileError: the card holds no training settings.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        manifest: Path,
+        panel: Panel,
+        assumed_pixel_size_um: float | None,
+        folder: Path,
+        device: str,
+    ) -> None:
+        if "data" not in card.training_settings:
+            raise ModelFileError(
+                "card holds no training settings to train anew with",
+                where=card.name,
+                fix="give a model that `python train.py fit` made",
+            )
+        self.folder, self.device, self.card = folder.resolve(), device, card
+        self._runs = 0
+        settings = {
+            key: dict(value) if isinstance(value, dict) else value for key, value in card.training_settings.items()
+        }
+        data = settings["data"]
+        data |= {"manifest": str(manifest.resolve()), "panel": str(self.folder / "panel.yaml")}
+        data |= {"labels": str(self.folder / "labels.yaml"), "pixel_size_um": card.pixel_size_um}
+        if assumed_pixel_size_um is not None:
+            data["assumed_pixel_size_um"] = assumed_pixel_size_um
+        data["split"] = {**(data.get("split") or {}), "fold": None, "folds": None}
+        if device != "auto":
+            settings["trainer"] = {**settings.get("trainer", {}), "accelerator": "gpu" if device == "cuda" else "cpu"}
+        for name, content in (("panel", panel.to_dict()), ("labels", card.labels.to_dict()), ("settings", settings)):
+            (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    def __call__(self, batch: str) -> tuple[Predictor, str]:
+        """Train on all batches but `batch`; the model and the SHA-256 of its file.
+
+        Raises:
+            SettingError: training failed; its own message stands above.
+        """
+        self._runs += 1
+        run_dir = self.folder / f"run_{self._runs:02d}"
+        print(f"training without batch '{batch}'", flush=True)
+        arguments = ["--config", str(self.folder / "settings.yaml"), f"--data.split.leave_out=batch={batch}"]
+        command = [sys.executable, "-m", "ctcnet.training", "fit", *arguments, f"--run_dir={run_dir}"]
+        package_parent = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
+        finished = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False)
+        if finished.returncode != 0:
+            raise SettingError(
+                f"training without batch '{batch}' failed",
+                where="--leave-out",
+                found=f"exit code {finished.returncode}",
+                fix="see the message of the training above",
+            )
+        model = run_dir / "best.ckpt"
+        with model.open("rb") as stream:
+            digest = file_digest(stream, "sha256").hexdigest()
+        return load_checkpoint(model, self.device), digest

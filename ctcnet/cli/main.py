@@ -1,0 +1,68 @@
+"""Entry of the command `ctcnet`: verbs, errors and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ctcnet import __version__
+from ctcnet.cli import check, classify, evaluate, export, pack, simulate, train
+from ctcnet.errors import CtcnetError
+
+_VERBS = (simulate, check, pack, train, evaluate, export, classify)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser that takes no abbreviated options, so that a typo is an error; those of the verbs are of its kind."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command with all its verbs; a verb's function is in `run`."""
+    parser = _Parser(
+        prog="ctcnet",
+        description="Classifier for circulating-tumour-cell images. For research use only.",
+    )
+    parser.add_argument("--version", action="version", version=f"ctcnet {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in _VERBS:
+        verb.add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: words after `ctcnet`; None takes them from the command line.
+
+    Returns:
+        Exit code: 0 done, 1 a check found what makes training wrong, 2 bad input, 130 interrupted.
+    """
+    args = build_parser().parse_args(arguments)
+    try:
+        with _plain_warnings():
+            return args.run(args)
+    except CtcnetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written was left", file=sys.stderr)
+        return 130
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print warnings as one line of prose, without file and line of code."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before

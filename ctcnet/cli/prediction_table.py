@@ -1,0 +1,76 @@
+"""The table that `ctcnet classify` writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import file_digest
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from ctcnet import __version__
+from ctcnet.model_card import ModelCard
+from ctcnet.output import new_output_file
+from ctcnet.panel import Panel
+from ctcnet.runtime import Predictions
+from ctcnet.runtime.predictions import entropy_nats
+
+ENDINGS = (".parquet", ".csv")
+
+
+def prediction_table(
+    paths: np.ndarray, predictions: Predictions, levels: np.ndarray, classes: Sequence[str]
+) -> pa.Table:
+    """Table of one row per crop.
+
+    Args:
+        paths: (N,) names of the crops.
+        predictions: answers in the same order.
+        levels: (N,) where each crop's levels came from: 'cartridge', 'model' or 'per_crop'.
+        classes: K class names in the order of the probabilities.
+
+    Returns:
+        Columns path, label (most probable class), p_<class> float32, entropy float32 in nats, unassigned bool, levels,
+        atypicality float32 (null where the model has none).
+    """
+    p = predictions.probabilities
+    columns: dict[str, pa.Array] = {
+        "path": pa.array([str(path) for path in paths], pa.string()),
+        "label": pa.array([classes[index] for index in p.argmax(axis=1)], pa.string()),
+    }
+    columns |= {f"p_{name}": pa.array(p[:, k], pa.float32()) for k, name in enumerate(classes)}
+    columns["entropy"] = pa.array(entropy_nats(p), pa.float32())
+    columns["unassigned"] = pa.array(predictions.unassigned, pa.bool_())
+    columns["levels"] = pa.array(list(levels), pa.string())
+    columns["atypicality"] = pa.array(predictions.atypicality, pa.float32(), from_pandas=True)
+    return pa.table(columns)
+
+
+def table_metadata(model_path: Path, card: ModelCard, panel: Panel) -> dict[str, str]:
+    """What the Parquet file says about where its rows come from."""
+    with model_path.open("rb") as stream:
+        digest = file_digest(stream, "sha256").hexdigest()
+    return {
+        "model_sha256": digest,
+        "model_name": card.name,
+        "software_version": __version__,
+        "panel": json.dumps(panel.to_dict()),
+        "training_prior": json.dumps(dict(zip(card.labels.classes, card.training_prior, strict=True))),
+        "notice": "for research use only",
+    }
+
+
+def write_table(table: pa.Table, path: Path, *, overwrite: bool) -> None:
+    """Write a table as Parquet or, where `path` ends in .csv, as CSV (which carries no metadata).
+
+    Raises:
+        OutputError: the file exists already or cannot be written.
+    """
+    with new_output_file(path, overwrite=overwrite) as part:
+        if path.suffix == ".csv":
+            csv.write_csv(table, part, csv.WriteOptions(quoting_style="needed"))
+        else:
+            parquet.write_table(table, part, compression="zstd")

@@ -1,0 +1,39 @@
+"""Kinds of sources of crops: a manifest, a packed store, a folder of class folders, a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctcnet.errors import ManifestError
+
+IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
+STORE_FILE = "store.json"
+
+
+def is_store(source: Path) -> bool:
+    """Whether `source` is the folder of a packed store (whole or damaged)."""
+    return source.is_dir() and (source / STORE_FILE).is_file()
+
+
+def images_below(folder: Path) -> list[str]:
+    """Paths of the images in a folder and those below it, relative to it with '/', sorted; hidden ones left out.
+
+    Raises:
+        ManifestError: there are none.
+    """
+    found = []
+    for file in folder.rglob("*"):
+        relative = file.relative_to(folder)
+        if file.suffix.lower() in IMAGE_ENDINGS and not any(part.startswith(".") for part in relative.parts):
+            found.append(relative.as_posix())
+    if not found:
+        raise ManifestError(
+            "holds no images", where=folder, expected=f"files that end in {', '.join(IMAGE_ENDINGS)}, here or below"
+        )
+    return sorted(found)
+
+
+def class_of_image(path: str) -> str | None:
+    """Name of the class folder that an image lies in: the first part of a path with two parts or more."""
+    parts = path.split("/")
+    return parts[0] if len(parts) > 1 else None

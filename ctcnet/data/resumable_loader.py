@@ -1,0 +1,124 @@
+"""A loader whose order is a pure function of seed and epoch, and which resumes at the batch where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from ctcnet.data.counter_random import epoch_order
+from ctcnet.data.crop_dataset import Batch, BatchRequest, CropDataset
+from ctcnet.errors import SettingError
+
+
+class _EpochRequests:
+    """Batch sampler of DataLoader: the requests of one process for the rest of the current epoch."""
+
+    def __init__(self, loader: ResumableLoader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        return iter(self._loader.requests())
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+class ResumableLoader:
+    """Batches of a `CropDataset`, with `state_dict` and `load_state_dict`.
+
+    Each time it is iterated over it goes on to the next epoch, except right after `load_state_dict`, when it goes on
+    where the state was taken. Nothing that workers fetched ahead counts as seen.
+
+    Args:
+        dataset: the crops.
+        batch_size: crops in a batch over all processes together.
+        shuffle: new order each epoch; else the order of the dataset.
+        drop_last: leave out the last batch of an epoch when it is not full, unless it is the only one.
+        seed: seed of the run.
+        num_workers: processes that read ahead; 0 reads in the caller's.
+        rank, world_size: this process and the number of them; process r gets crops r, r + world_size, ... of a batch.
+        pin_memory: for faster copies to a GPU.
+
+    Raises:
+        SettingError: no crops, or a batch smaller than the number of processes.
+    """
+
+    def __init__(
+        self,
+        dataset: CropDataset,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        num_workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        pin_memory: bool = False,
+    ) -> None:
+        if len(dataset) == 0:
+            raise SettingError("there are no crops to load", expected="one or more")
+        if batch_size < world_size:
+            raise SettingError(
+                "batch_size is smaller than the number of processes",
+                expected=f"{world_size} or more",
+                found=str(batch_size),
+                fix="raise --data.batch_size, or use fewer devices",
+            )
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch, self._done, self._resumed = -1, 0, False
+        self._loader = DataLoader(
+            dataset,
+            batch_sampler=_EpochRequests(self),  # pyright: ignore
+            collate_fn=_as_is,  # pyright: ignore
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+        )
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return max(1, full) if self.drop_last else full + (rest > 0)
+
+    def requests(self) -> list[BatchRequest]:
+        """What this process reads in the rest of the current epoch."""
+        count = len(self.dataset)
+        order = epoch_order(self.seed, self.epoch, count) if self.shuffle else np.arange(count)
+        starts = range(self._done * self.batch_size, len(self) * self.batch_size, self.batch_size)
+        return [BatchRequest(self.epoch, self._share(order[start : start + self.batch_size])) for start in starts]
+
+    def _share(self, batch: np.ndarray) -> np.ndarray:
+        """This process's crops; where a last batch has none for it, the first again (whoever gathers sees its row)."""
+        share = batch[self.rank :: self.world_size]
+        return share if len(share) else batch[:1]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
+        finished = self._done >= len(self)
+        if self.epoch < 0 or finished or not self._resumed:
+            self.epoch, self._done = self.epoch + 1, 0
+        self._resumed = False
+        for batch in self._loader:
+            self._done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, and how many of its batches were handed out."""
+        return {"epoch": self.epoch, "done": self._done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.epoch, self._done, self._resumed = int(state["epoch"]), int(state["done"]), True

@@ -1,0 +1,6 @@
+"""Export of checkpoints to ONNX, with parity checked before a file is kept. Needs the extra 'train'."""
+
+from ctcnet.export.export import ExportResult, export_predictor
+from ctcnet.export.parity import Parity
+
+__all__ = ["ExportResult", "Parity", "export_predictor"]

@@ -1,0 +1,129 @@
+"""Writing one ONNX file that old runtimes load: low IR version, no unused imports, no external data."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ctcnet.errors import SettingError
+from ctcnet.export.crop_graph import CropGraph
+from ctcnet.model_card import ModelCard
+from ctcnet.runtime.onnx_predictor import CARD_PROPERTY, INPUTS, OUTPUTS
+
+if TYPE_CHECKING:
+    import onnx
+
+IR_VERSION = 9
+"""Newest IR version that onnxruntime 1.17 loads; torch writes 10, whose additions the graph does not use."""
+
+OPSETS = (18,)
+"""Opsets that can be asked for: torch's exporter translates to 18, and onnxruntime 1.14 and later run it."""
+
+LEAST_ONNXRUNTIME = "1.17"
+INPUT_DTYPES = {"uint16": torch.uint16, "float32": torch.float32}
+
+
+def trace(graph: CropGraph, card: ModelCard, opset: int, input_dtype: str) -> onnx.ModelProto:
+    """ONNX model of a graph, its batch axis dynamic, its IR version lowered; unchecked and without metadata.
+
+    Raises:
+        SettingError: opset or input type is none of those on offer.
+    """
+    if opset not in OPSETS:
+        raise SettingError("opset cannot be written", expected=" or ".join(map(str, OPSETS)), found=str(opset))
+    if input_dtype not in INPUT_DTYPES:
+        raise SettingError("unknown input type", expected=" or ".join(INPUT_DTYPES), found=input_dtype)
+    channels, side = len(card.panel.channels), card.crop_size_px
+    # a batch of 1 would be specialised to 1
+    crops = torch.zeros(2, channels, side, side, dtype=INPUT_DTYPES[input_dtype])
+    levels = torch.full((channels,), torch.nan)
+    with _quiet():
+        program = torch.onnx.export(
+            graph.eval(),
+            (crops, levels, levels.clone()),
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"crops": {0: torch.export.Dim("batch")}, "background": None, "scale": None},
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return _for_old_runtimes(program.model_proto)
+
+
+def _for_old_runtimes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Lower the IR version and drop what it does not know: properties of nodes and values, imports not used."""
+    model.ir_version = IR_VERSION
+    graph = model.graph
+    for items in ([graph], graph.node, graph.initializer, graph.value_info, graph.input, graph.output):
+        for item in items:
+            del item.metadata_props[:]
+            item.doc_string = ""
+    used = {node.domain for node in model.graph.node} | {node.domain for f in model.functions for node in f.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return model
+
+
+def metadata(card: ModelCard, opset: int, input_dtype: str) -> dict[str, str]:
+    """Metadata properties of the file: the card as JSON, and what other programs want to know one by one."""
+    levels, panel = card.normalization, card.panel
+    return {
+        CARD_PROPERTY: json.dumps(card.to_dict()),
+        "name": card.name,
+        "panel": ",".join(panel.markers),
+        "roles": ",".join(panel.roles),
+        "bit_depth": str(panel.bit_depth),
+        "pixel_size_um": repr(card.pixel_size_um),
+        "crop_size_px": str(card.crop_size_px),
+        "input_dtype": input_dtype,
+        "classes": ",".join(card.labels.classes),
+        "temperature": repr(card.temperature),
+        "thresholds": json.dumps({"unassigned_below": card.unassigned_below}),
+        "training_prior": json.dumps(card.training_prior),
+        "normalization": json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale}),
+        "guard_band": repr(card.guard_band),
+        "training_data_sha256": card.training_data.sha256,
+        "software_version": card.software_version,
+        "intended_use": card.intended_use,
+        "licence": card.licence,
+        "opset": str(opset),
+        "ir_version": str(IR_VERSION),
+        "least_onnxruntime": LEAST_ONNXRUNTIME,
+    }
+
+
+def write_model(model: onnx.ModelProto, properties: dict[str, str], path: Path) -> None:
+    """Check a model and write it as one file."""
+    import onnx
+
+    onnx.helper.set_model_props(model, properties)
+    model.doc_string = properties["intended_use"]
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, str(path), save_as_external_data=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress notes and warnings off the console; its exceptions still come through."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,134 @@
+"""Parity gate: an exported file must give the answers of the checkpoint it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ctcnet.errors import ParityError
+from ctcnet.model_card import ModelCard
+from ctcnet.runtime import Predictions, Predictor
+
+BATCH_SIZES = (1, 2, 7, 64)
+LARGEST_DIFFERENCE = 1e-4
+"""Largest difference between probabilities that is let through."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What a comparison found.
+
+    Attributes:
+        crops: number of crops compared.
+        probability_difference: largest absolute difference between probabilities.
+        embedding_difference: largest absolute difference between embeddings, relative to the largest embedding value.
+        decisions_in_guard_band: crops whose decision differs, all of them within the card's guard band.
+    """
+
+    crops: int
+    probability_difference: float
+    embedding_difference: float
+    decisions_in_guard_band: int
+
+
+def check_parity(reference: Predictor, exported: Predictor, where: str | Path, dtype: np.dtype) -> Parity:
+    """Compare two models on random crops in batches of 1, 2, 7 and 64, with several levels, NaN among them.
+
+    Args:
+        reference, exported: the checkpoint and the exported model; both have the reference's card.
+        where: file that the error names.
+        dtype: type of the crops, uint16 or float32.
+
+    Raises:
+        ParityError: probabilities differ by more than `LARGEST_DIFFERENCE`, or a decision outside the guard band does.
+    """
+    card = reference.card
+    rng = np.random.default_rng(0)
+    total = flips = 0
+    worst = worst_embedding = 0.0
+    for size in BATCH_SIZES:
+        crops = random_crops(card, size, rng).astype(dtype)
+        for background, scale in _levels(card, rng):
+            expected = reference.predict(crops, background, scale)
+            found = exported.predict(crops, background, scale)
+            total += size
+            worst = max(worst, _probability_difference(expected, found, where))
+            span = max(_largest(expected.embedding), 1e-6)
+            worst_embedding = max(worst_embedding, _largest(expected.embedding - found.embedding) / span)
+            flips += _count_flips(expected, found, card, where)
+    return Parity(total, worst, worst_embedding, flips)
+
+
+def random_crops(card: ModelCard, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Crops like those of cells: a background, a soft blob per channel of log-uniform brightness, shot noise.
+
+    Returns:
+        uint16 (count, C, S, S) within the panel's bit depth.
+    """
+    channels, side, full = len(card.panel.channels), card.crop_size_px, card.panel.full_scale
+    grid = np.arange(side) - (side - 1) / 2
+    shift = rng.uniform(-0.1, 0.1, (2, count, channels, 1, 1)) * side
+    width = rng.uniform(0.08, 0.25, (count, channels, 1, 1)) * side
+    distance = (grid[:, None] - shift[0]) ** 2 + (grid[None] - shift[1]) ** 2
+    peak = full * np.exp(rng.uniform(np.log(0.005), np.log(1.2), (count, channels, 1, 1)))
+    mean = full * rng.uniform(0.01, 0.08, (count, channels, 1, 1)) + peak * np.exp(-distance / (2 * width**2))
+    noisy = mean + rng.standard_normal(mean.shape) * np.sqrt(mean)
+    return np.clip(np.rint(noisy), 0, full).astype(np.uint16)
+
+
+def _levels(card: ModelCard, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    channels, full = len(card.panel.channels), card.panel.full_scale
+    own = np.full(channels, np.nan, dtype=np.float32)
+    yield own, own
+    for _ in range(2):
+        background = (full * rng.uniform(0.01, 0.08, channels)).astype(np.float32)
+        scale = (full * np.exp(rng.uniform(np.log(0.03), np.log(0.6), channels))).astype(np.float32)
+        yield background, scale
+    yield np.where(np.arange(channels) % 2 == 0, own, background), np.where(np.arange(channels) % 2 == 0, own, scale)
+
+
+def _probability_difference(expected: Predictions, found: Predictions, where: str | Path) -> float:
+    """Largest difference between probabilities.
+
+    Raises:
+        ParityError: it is above `LARGEST_DIFFERENCE`, or no number.
+    """
+    difference = _largest(expected.probabilities - found.probabilities)
+    if difference > LARGEST_DIFFERENCE:
+        raise ParityError(
+            "exported model does not give the checkpoint's probabilities",
+            where=where,
+            expected=f"a largest difference of {LARGEST_DIFFERENCE:g}",
+            found=f"{difference:.3g}",
+            fix="report this with the checkpoint; no file was kept",
+        )
+    return difference
+
+
+def _largest(values: np.ndarray) -> float:
+    """Largest absolute value; infinite where a value is no number, so that no comparison passes over it."""
+    return float(np.abs(values).max()) if np.isfinite(values).all() else float("inf")
+
+
+def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, where: str | Path) -> int:
+    """Decisions that differ within the guard band.
+
+    Raises:
+        ParityError: one differs outside it.
+    """
+    ordered = np.sort(expected.probabilities, axis=1)
+    close_classes = ordered[:, -1] - ordered[:, -2] < card.guard_band
+    close_threshold = np.abs(ordered[:, -1] - card.unassigned_below) < card.guard_band
+    label_flips = expected.probabilities.argmax(axis=1) != found.probabilities.argmax(axis=1)
+    refusal_flips = expected.unassigned != found.unassigned
+    outside = int((label_flips & ~close_classes).sum() + (refusal_flips & ~close_threshold).sum())
+    if outside:
+        raise ParityError(
+            f"exported model decides differently for {outside} crops outside the guard band of {card.guard_band:g}",
+            where=where,
+            fix="report this with the checkpoint; no file was kept",
+        )
+    return int((label_flips | refusal_flips).sum())

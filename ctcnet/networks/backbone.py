@@ -1,0 +1,39 @@
+"""What every backbone offers: crops in, embedding out, and a plain form of itself for deployment."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ctcnet.networks.stem import PanelStem
+
+
+class Backbone(nn.Module):
+    """Base of the backbones.
+
+    Attributes:
+        stem: the panel-aware first convolution.
+        embedding_dim: width D of the embedding.
+    """
+
+    stem: PanelStem
+    embedding_dim: int
+
+    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Embed normalised crops.
+
+        Args:
+            x: (N, C, H, W) float, normalised.
+            presence: (N, C) bool, False where a channel is to be ignored; None means all present.
+
+        Returns:
+            (N, D) float embedding.
+        """
+        raise NotImplementedError
+
+    def deployable(self) -> nn.Module:
+        """Module of one argument, crops (N, C, H, W), with the same embedding when all channels are present.
+
+        The stem is a plain convolution, training branches are merged and batch norm is folded; this backbone stays as
+        it is. The module is in evaluation mode.
+        """
+        raise NotImplementedError

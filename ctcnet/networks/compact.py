@@ -1,0 +1,79 @@
+"""The own compact network for deployment: plain convolutions, merged from training branches, and stain statistics.
+
+About 11 million multiply-accumulates at 64 px and 5 channels. No depthwise convolution and no activation but ReLU: on
+CPUs both cost more than they save, and INT8 gains nothing from depthwise.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ctcnet.networks.backbone import Backbone
+from ctcnet.networks.batch_norm import BatchNorm2d, fold_batch_norm
+from ctcnet.networks.registry import register_backbone
+from ctcnet.networks.reparam import BranchedConv, merge_branches
+from ctcnet.networks.stain_statistics import StainStatistics
+from ctcnet.networks.stem import PanelStem
+
+STEM_WIDTH = 32
+STAGES: tuple[tuple[int, int], ...] = ((32, 1), (64, 2), (128, 2))
+"""Width and number of convolutions of each stage; every stage after the first halves the resolution."""
+STATISTICS_WIDTH = 64
+
+
+class CompactNetwork(Backbone):
+    """Stem of stride 4, three stages of 3 x 3 convolutions, pooled mean and maximum, beside stain statistics.
+
+    Args:
+        roles: role of each channel.
+    """
+
+    def __init__(self, roles: Sequence[str]) -> None:
+        super().__init__()
+        self.stem = PanelStem(roles, STEM_WIDTH, kernel_size=6, stride=4, padding=1)
+        self.stem_norm = BatchNorm2d(STEM_WIDTH)
+        layers: list[nn.Module] = []
+        width = STEM_WIDTH
+        for stage, (stage_width, depth) in enumerate(STAGES):
+            for position in range(depth):
+                stride = 2 if stage > 0 and position == 0 else 1
+                layers += [BranchedConv(width, stage_width, stride), nn.ReLU()]
+                width = stage_width
+        self.stages = nn.Sequential(*layers)
+        self.statistics = StainStatistics(roles, STATISTICS_WIDTH)
+        self.embedding_dim = 2 * width + STATISTICS_WIDTH
+
+    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+        maps = self.stages(F.relu(self.stem_norm(self.stem(x, presence))))
+        return _embed(maps, self.statistics(x, presence))
+
+    def deployable(self) -> nn.Module:
+        return _DeployedCompact(copy.deepcopy(self).eval())
+
+
+def _embed(maps: Tensor, amounts: Tensor) -> Tensor:
+    return torch.cat([maps.mean((2, 3)).float(), maps.amax((2, 3)).float(), amounts], dim=1)
+
+
+class _DeployedCompact(nn.Module):
+    """The compact network as plain convolutions and matrix products."""
+
+    def __init__(self, trained: CompactNetwork) -> None:
+        super().__init__()
+        stem = fold_batch_norm(nn.Sequential(trained.stem.specialise(), trained.stem_norm).eval())
+        self.convolutions = nn.Sequential(stem, nn.ReLU(), merge_branches(trained.stages)).eval()
+        self.statistics = trained.statistics
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _embed(self.convolutions(x), self.statistics(x))
+
+
+@register_backbone("compact")
+def compact(roles: Sequence[str]) -> CompactNetwork:
+    """The compact network of this module."""
+    return CompactNetwork(roles)

@@ -1,0 +1,123 @@
+"""Whole-crop statistics of each stain, so that the absolute amount of stain reaches the classifier's head.
+
+Convolutions followed by batch norm and average pooling blur how much stain a cell holds in all; DNA content, and with
+it the phase of the cell cycle, is exactly that. All statistics are linear sums, squares and maxima over means of blocks
+of pixels; the only expensive function, a logarithm, is taken of N x C numbers, never of pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ctcnet.networks.batch_norm import BatchNorm1d
+from ctcnet.networks.precision import in_float32
+from ctcnet.networks.stem import check_channels, role_slots
+
+NUM_STATISTICS = 12
+_NUM_RINGS = 4
+
+
+def _ring_weights(height: int, width: int, device: torch.device) -> Tensor:
+    """Weights (height * width, _NUM_RINGS) that average over concentric rings of equal width about the centre."""
+    y = (torch.arange(height, device=device) + 0.5) / height * 2 - 1
+    x = (torch.arange(width, device=device) + 0.5) / width * 2 - 1
+    radius = torch.sqrt(y[:, None] ** 2 + x[None, :] ** 2).clamp(max=0.999).flatten()
+    rings = F.one_hot((radius * _NUM_RINGS).long(), _NUM_RINGS).float()
+    return rings / rings.sum(dim=0, keepdim=True).clamp(min=1)
+
+
+def _signed_log(x: Tensor, gain: float) -> Tensor:
+    return torch.sign(x) * torch.log1p(gain * torch.abs(x))
+
+
+def channel_statistics(x: Tensor, block_px: int) -> Tensor:
+    """Statistics of each channel of each crop.
+
+    Args:
+        x: (N, C, H, W) float, normalised.
+        block_px: edge of the blocks whose means are the basis, in pixels; H and W are at least three blocks.
+
+    Returns:
+        (N, C, NUM_STATISTICS): log-compressed mean, border level, mean above border, mean of what is positive of that,
+        root mean square, brightest block, ratio of squared mean to mean square (extent), brightest pixel and rings.
+    """
+    blocks = F.avg_pool2d(x, block_px)
+    h, w = blocks.shape[2:]
+    sides = torch.stack(
+        [blocks[:, :, 0].mean(2), blocks[:, :, -1].mean(2), blocks[..., 0].mean(2), blocks[..., -1].mean(2)], dim=2
+    )
+    border = (sides.sum(2) - sides.amax(2) - sides.amin(2)) / 2  # median of the four sides: one may hold a neighbour
+    above = (blocks - border[:, :, None, None]).flatten(2)
+    positive = F.relu(above)
+    mean_positive, mean_square = positive.mean(2), positive.square().mean(2)
+    extent = mean_positive.square() / (mean_square + 1e-6)
+    amounts = [above.mean(2) + border, border, above.mean(2), mean_positive, torch.sqrt(mean_square + 1e-8)]
+    amounts += [positive.amax(2), x.amax((2, 3)) - border]
+    rings = above @ _ring_weights(h, w, x.device).to(above.dtype)
+    logs = _signed_log(torch.cat([torch.stack(amounts, dim=2), rings], dim=2), gain=10.0)
+    return torch.cat([logs, extent[:, :, None]], dim=2)
+
+
+class StainStatistics(nn.Module):
+    """Statistics of the channels present: one projection per role, their sum, and a hidden layer. Always float32.
+
+    Args:
+        roles: role of each channel.
+        out_features: width of the projection and of the result.
+        block_px: see `channel_statistics`.
+    """
+
+    def __init__(self, roles: Sequence[str], out_features: int, block_px: int = 4) -> None:
+        super().__init__()
+        self.slots = role_slots(roles)
+        self.block_px = block_px
+        self.projection = nn.ParameterDict()
+        self.deviation = nn.ParameterDict()
+        self.role_bias = nn.ParameterDict()
+        std = 1.0 / math.sqrt(len(self.slots) * NUM_STATISTICS)
+        for role, occurrence in self.slots:
+            if occurrence == 0:
+                self.projection[role] = nn.Parameter(torch.randn(NUM_STATISTICS, out_features) * std)
+                self.role_bias[role] = nn.Parameter(torch.zeros(out_features))
+            else:
+                self.deviation[f"{role}_{occurrence}"] = nn.Parameter(torch.zeros(NUM_STATISTICS, out_features))
+
+        self.norm = BatchNorm1d(out_features)
+        self.hidden = nn.Linear(out_features, out_features)
+
+    def weight(self) -> Tensor:
+        """Projections stacked in channel order, (C, NUM_STATISTICS, out_features)."""
+        return torch.stack(
+            [
+                self.projection[role] if k == 0 else self.projection[role] + self.deviation[f"{role}_{k}"]
+                for role, k in self.slots
+            ]
+        )
+
+    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Features of the amounts of stain in the channels that are present.
+
+        Args:
+            x: (N, C, H, W) float, normalised.
+            presence: (N, C) bool, or None where all are present.
+
+        Returns:
+            (N, out_features), 0 or greater.
+        """
+        return in_float32(lambda x: F.relu(self.hidden(F.relu(self.norm(self.project(x, presence))))), x)
+
+    def project(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+        """Sum over the channels present of the role's projection of their statistics, (N, out_features)."""
+        check_channels(x, presence, len(self.slots))
+        bias = torch.stack([self.role_bias[role] for role, _ in self.slots])
+        if presence is None:
+            return channel_statistics(x, self.block_px).flatten(1) @ self.weight().flatten(0, 1) + bias.sum(dim=0)
+        x = torch.where(presence[:, :, None, None], x, torch.zeros_like(x))
+        gate = presence.to(bias.dtype)
+        statistics = channel_statistics(x, self.block_px) * gate[:, :, None]
+        return statistics.flatten(1) @ self.weight().flatten(0, 1) + gate @ bias

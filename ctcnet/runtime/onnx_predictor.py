@@ -1,0 +1,180 @@
+"""A classifier in an ONNX file, run by onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
+from ctcnet.model_card import ModelCard, card_from_dict
+from ctcnet.runtime.predictions import Predictions
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+CARD_PROPERTY = "ctcnet_card"
+"""Metadata property of the ONNX file that holds the model card as JSON."""
+
+INPUTS = ("crops", "background", "scale")
+OUTPUTS = ("probabilities", "unassigned", "atypicality", "embedding")
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_DTYPES = {"tensor(uint16)": np.dtype(np.uint16), "tensor(float)": np.dtype(np.float32)}
+
+
+class OnnxPredictor:
+    """Classifier of crops, see `ctcnet.runtime.predictions.Predictor`.
+
+    Args:
+        path: ONNX file written by `ctcnet export`.
+        provider: 'cpu' or 'cuda'; another one is never used in its stead.
+        threads: threads within one operation; None leaves the choice to onnxruntime.
+
+    Attributes:
+        card: the model's card.
+        input_dtype: uint16 or float32, the type of crops that the graph takes.
+
+    Raises:
+        ModelFileError: no such file, no ONNX model, no card, or the provider is not to be had.
+        SettingError: unknown provider, or threads below 1.
+    """
+
+    def __init__(self, path: str | Path, provider: str = "cpu", threads: int | None = None) -> None:
+        self._session = _open_session(Path(path), provider, threads)
+        self.card: ModelCard = _read_card(self._session, path)
+        self.input_dtype = _check_graph(self._session, path)
+
+    def predict(
+        self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
+    ) -> Predictions:
+        """Classify crops that share their levels.
+
+        Args:
+            crops: (N, C, S, S), uint8, uint16 or float32 counts, channels and size as on the card; N may be 0.
+            background, scale: float32 (C,), counts; None or NaN stands for the model's own.
+
+        Raises:
+            ModelPanelError: the number of channels is not the model's.
+            SettingError: another shape or type, or levels that cannot be.
+        """
+        self._check_shape(crops)
+        feed = {
+            "crops": self._cast(crops),
+            "background": check_level(background, "background", crops.shape[1]),
+            "scale": check_level(scale, "scale", crops.shape[1]),
+        }
+        return Predictions(*(np.asarray(value) for value in self._session.run(list(OUTPUTS), feed)))
+
+    def _check_shape(self, crops: np.ndarray) -> None:
+        channels, side = len(self.card.panel.channels), self.card.crop_size_px
+        expected = f"(N, {channels}, {side}, {side})"
+        if crops.ndim == 4 and crops.shape[1] != channels:
+            raise ModelPanelError(
+                "crops do not have the model's channels",
+                expected=f"{expected}: {', '.join(self.card.panel.markers)}",
+                found=str(crops.shape),
+            )
+        if crops.ndim != 4 or crops.shape[2:] != (side, side):
+            raise SettingError("crops do not have the model's shape", expected=expected, found=str(crops.shape))
+
+    def _cast(self, crops: np.ndarray) -> np.ndarray:
+        if crops.dtype not in (np.uint8, np.uint16, np.float32):
+            raise SettingError("crops have another type", expected="uint8, uint16, float32", found=str(crops.dtype))
+        if self.input_dtype == np.uint16 and crops.dtype == np.float32:
+            raise SettingError(
+                "crops are float32 and the model takes uint16 counts",
+                fix="export the model with --input-dtype float32, or give counts as whole numbers in uint16",
+            )
+        return np.ascontiguousarray(crops, dtype=self.input_dtype)
+
+
+def check_level(level: np.ndarray | None, name: str, channels: int) -> np.ndarray:
+    """Level as float32 (C,); NaN throughout where `level` is None.
+
+    Raises:
+        SettingError: not one number per channel, an infinite one, or a scale that is not above 0.
+    """
+    if level is None:
+        return np.full(channels, np.nan, dtype=np.float32)
+    values = np.asarray(level, dtype=np.float32)
+    if values.shape != (channels,):
+        raise SettingError(f"{name} is not one number per channel", expected=f"({channels},)", found=str(values.shape))
+    if np.isinf(values).any() or (name == "scale" and (values <= 0).any()):
+        raise SettingError(f"{name} holds a number that cannot be", expected="finite, scale above 0", found=str(values))
+    return values
+
+
+def _open_session(path: Path, provider: str, threads: int | None) -> InferenceSession:
+    if provider not in PROVIDERS:
+        raise SettingError(f"unknown provider '{provider}'", expected=f"one of: {', '.join(PROVIDERS)}")
+    if threads is not None and threads < 1:
+        raise SettingError("threads is below 1", found=str(threads))
+    if not path.is_file():
+        raise ModelFileError("no such file", where=path, expected="an ONNX file written by ctcnet export")
+    import onnxruntime
+
+    wanted = PROVIDERS[provider]
+    if wanted not in onnxruntime.get_available_providers():
+        raise _provider_error(path, wanted, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+    except Exception as cause:  # onnxruntime's own exceptions share no base class
+        raise ModelFileError(
+            "cannot be loaded as an ONNX model",
+            where=path,
+            expected="an ONNX file written by ctcnet export",
+            found=str(cause).splitlines()[0],
+            fix=f"export the model again, or bring onnxruntime (here {onnxruntime.__version__}) up to date",
+        ) from cause
+    if session.get_providers()[0] != wanted:
+        raise _provider_error(path, wanted, session.get_providers())
+    return session
+
+
+def _provider_error(path: Path, wanted: str, found: Sequence[str]) -> ModelFileError:
+    return ModelFileError(
+        "cannot run on the device asked for",
+        where=path,
+        expected=wanted,
+        found=", ".join(found),
+        fix="ask for the device 'cpu', or install the package onnxruntime-gpu with its CUDA libraries",
+    )
+
+
+def _read_card(session: InferenceSession, path: str | Path) -> ModelCard:
+    text = session.get_modelmeta().custom_metadata_map.get(CARD_PROPERTY)
+    if text is None:
+        raise ModelFileError(
+            "has no model card",
+            where=path,
+            expected=f"the metadata property '{CARD_PROPERTY}'",
+            fix="use a file written by ctcnet export",
+        )
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as cause:
+        raise ModelFileError("has a card that is no JSON", where=path, fix="export the model again") from cause
+    if not isinstance(content, dict):
+        raise ModelFileError("has a card that is no mapping", where=path, fix="export the model again")
+    return card_from_dict(content, where=path)
+
+
+def _check_graph(session: InferenceSession, path: str | Path) -> np.dtype:
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = [node.name for node in session.get_outputs()]
+    if tuple(inputs) != INPUTS or set(outputs) != set(OUTPUTS) or inputs["crops"].type not in _DTYPES:
+        raise ModelFileError(
+            "has other inputs or outputs",
+            where=path,
+            expected=f"inputs {', '.join(INPUTS)}; outputs {', '.join(OUTPUTS)}",
+            found=f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}",
+            fix="use a file written by ctcnet export",
+        )
+    return _DTYPES[inputs["crops"].type]

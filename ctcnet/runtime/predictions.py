@@ -1,0 +1,58 @@
+"""Answers of a classifier, and what every classifier offers, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ctcnet.model_card import ModelCard
+
+
+class Predictions(NamedTuple):
+    """Answers for N crops, in the order of the crops.
+
+    Attributes:
+        probabilities: float32 (N, K), calibrated, rows sum to 1; they refer to the prior on the model's card.
+        unassigned: bool (N,), true where the evidence is too weak for a class.
+        atypicality: float32 (N,), NaN until a model has such a score.
+        embedding: float32 (N, D), what the last layer sees; D is 0 where embeddings were not kept.
+    """
+
+    probabilities: np.ndarray
+    unassigned: np.ndarray
+    atypicality: np.ndarray
+    embedding: np.ndarray
+
+
+class Predictor(Protocol):
+    """A model that answers for crops at its own scale: an ONNX file or a checkpoint."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model says about itself."""
+        ...
+
+    def predict(
+        self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
+    ) -> Predictions:
+        """Classify crops that share their levels.
+
+        Args:
+            crops: (N, C, S, S), uint16 or float32 counts, channels and size as on the card.
+            background: float32 (C,), counts without stain; None or NaN stands for the model's own.
+            scale: float32 (C,), counts above background that stand for 1; None or NaN stands for the model's own.
+        """
+        ...
+
+
+def entropy_nats(probabilities: np.ndarray) -> np.ndarray:
+    """Shannon entropy of each row in nats: float32 (N,) from (N, K); 0 is certain, ln K is undecided."""
+    p = probabilities.astype(np.float64)
+    return -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1).astype(np.float32)
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """Join answers for consecutive crops; at least one part."""
+    return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -1,0 +1,179 @@
+"""Batches of simulated crops for any panel, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ctcnet.errors import SettingError
+from ctcnet.panel import Panel
+from ctcnet.simulate import camera, optics, shapes
+from ctcnet.simulate.composition import CLASSES, Scene, compose
+from ctcnet.simulate.dots import LARGEST_SIGMA_UM
+from ctcnet.simulate.draws import Draws
+from ctcnet.simulate.groups import Groups, draw_groups
+from ctcnet.simulate.stamping import PATCH_LADDER_UM, Canvas
+
+DEFAULT_PIXEL_SIZE_UM = 0.5
+"""For panels whose platform fixes no pixel size, unless the caller states one."""
+DEFAULT_EMISSION_NM = 550.0
+NUMERICAL_APERTURE = 0.45
+TEXTURES = 256
+MARGIN_UM = 4.0
+CHUNK = 256
+
+DIFFICULTIES: Mapping[str, float] = {"easy": 0.5, "standard": 1.0, "hard": 1.4}
+"""Named difficulties of `draw_groups`."""
+
+
+@dataclass(frozen=True)
+class SimulatedCrops:
+    """What `CropSimulator.sample` returns.
+
+    Attributes:
+        counts: (N, C, S, S) uint16 raw counts, 0 to the panel's full scale.
+        labels: (N,) int64, rows of `composition.CLASSES`.
+        groups: (N,) int64.
+        tumour_cells, partners: (N,) int64, the event's composition.
+        defocus_um: (N,) float32.
+    """
+
+    counts: Tensor
+    labels: Tensor
+    groups: Tensor
+    tumour_cells: Tensor
+    partners: Tensor
+    defocus_um: Tensor
+
+
+class CropSimulator:
+    """Simulates crops of patients that are drawn once.
+
+    Args:
+        panel: channels in the order of the crops.
+        crop_size_px: side of the crops, 16 to 512.
+        pixel_size_um: the panel's own where None; `DEFAULT_PIXEL_SIZE_UM` where the panel has none either.
+        seed: same seed, device and calls, same crops.
+        num_groups: patients.
+        scanners: batches among which the patients are divided.
+        difficulty: see `draw_groups`.
+        numerical_aperture: of the objective.
+        device: where to compute.
+
+    Raises:
+        SettingError: an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        *,
+        crop_size_px: int = 64,
+        pixel_size_um: float | None = None,
+        seed: int = 0,
+        num_groups: int = 40,
+        scanners: int = 3,
+        difficulty: float = 1.0,
+        numerical_aperture: float = NUMERICAL_APERTURE,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.panel = panel
+        self.crop_size_px = crop_size_px
+        self.pixel_size_um = resolve_pixel_size_um(panel, pixel_size_um)
+        self.numerical_aperture = numerical_aperture
+        self.device = torch.device(device)
+        self._check(num_groups, scanners, difficulty)
+        self.draws = Draws.from_seed(seed, self.device)
+        self.groups = draw_groups(panel, num_groups, scanners, self.draws, difficulty)
+        self._margin_px = max(2, round(MARGIN_UM / self.pixel_size_um))
+        side_px = crop_size_px + 2 * self._margin_px
+        texture_px = min(round(PATCH_LADDER_UM[-1] / self.pixel_size_um) + 2, 2 * side_px)
+        self._textures = shapes.texture_bank(self.draws, TEXTURES, texture_px, self.pixel_size_um)
+        emission = [c.emission_nm or DEFAULT_EMISSION_NM for c in panel.channels]
+        self._emission_nm = torch.tensor(emission, device=self.device)
+
+    def _check(self, num_groups: int, scanners: int, difficulty: float) -> None:
+        for name, value, low, high in (
+            ("crop_size_px", self.crop_size_px, 16, 512),
+            ("pixel_size_um", self.pixel_size_um, 0.1, 2.0),
+            ("num_groups", num_groups, 1, 100_000),
+            ("scanners", scanners, 1, num_groups),
+            ("difficulty", difficulty, 0.0, 3.0),
+            ("numerical_aperture", self.numerical_aperture, 0.1, 1.3),
+        ):
+            if not low <= value <= high:
+                raise SettingError("is outside its range", where=name, expected=f"{low} to {high}", found=str(value))
+
+    def sample(self, labels: Tensor, groups: Tensor) -> SimulatedCrops:
+        """Simulate one crop for each label.
+
+        Args:
+            labels: (N,) int64, rows of `composition.CLASSES`.
+            groups: (N,) int64, patients, 0 to num_groups - 1.
+
+        Raises:
+            SettingError: labels and groups do not match, or lie outside their ranges.
+        """
+        self._check_rows(labels, groups)
+        pieces = [
+            self._sample_chunk(
+                labels[start : start + CHUNK].to(self.device), groups[start : start + CHUNK].to(self.device)
+            )
+            for start in range(0, len(labels), CHUNK)
+        ]
+        names = ("counts", "labels", "groups", "tumour_cells", "partners", "defocus_um")
+        return SimulatedCrops(**{name: torch.cat([getattr(piece, name) for piece in pieces]) for name in names})
+
+    def _check_rows(self, labels: Tensor, groups: Tensor) -> None:
+        if not 0 < len(labels) == len(groups):
+            raise SettingError(
+                "labels and groups must be as many, at least one", found=f"{len(labels)} and {len(groups)}"
+            )
+        for name, values, limit in (("labels", labels, len(CLASSES)), ("groups", groups, len(self.groups.tumour))):
+            if int(values.min()) < 0 or int(values.max()) >= limit:
+                raise SettingError("holds numbers outside the range", where=name, expected=f"0 to {limit - 1}")
+
+    def _sample_chunk(self, labels: Tensor, group_index: Tensor) -> SimulatedCrops:
+        groups = self.groups.rows(group_index)
+        field_um = (self.crop_size_px + 2 * self._margin_px) * self.pixel_size_um
+        scene = compose(labels, groups, self.panel.roles, field_um, self.draws)
+        electrons = self.expected_electrons(scene, groups)
+        counts = camera.expose(
+            electrons,
+            groups.read_noise_e,
+            groups.electrons_per_count,
+            groups.offset_counts,
+            self.panel.full_scale,
+            self.draws,
+        )
+        return SimulatedCrops(counts, labels, group_index, scene.tumour_cells, scene.partners, scene.defocus_um)
+
+    def sigma_px(self, groups: Groups, defocus_um: Tensor) -> Tensor:
+        """Optical blur (N, C) in px, before integration over pixels, of events at `defocus_um` (N,)."""
+        in_focus = optics.psf_sigma_um(self._emission_nm, self.numerical_aperture, groups.optics_factor[:, None])
+        away = optics.defocus_sigma_um(defocus_um[:, None] + groups.channel_focus_um, self.numerical_aperture)
+        return (in_focus.square() + away.square()).sqrt() / self.pixel_size_um
+
+    def expected_electrons(self, scene: Scene, groups: Groups) -> Tensor:
+        """Noise-free electrons (N, C, S, S): objects, optics, bleed-through and a slightly sloping background."""
+        count, channels = groups.stain.shape
+        canvas = Canvas(count, channels, self.crop_size_px, self._margin_px, self.pixel_size_um, self.device)
+        canvas.add_bodies(scene.bodies, self._textures, self.draws)
+        canvas.add_dots(scene.dots, LARGEST_SIGMA_UM)
+        sigma_px = self.sigma_px(groups, scene.defocus_um)
+        signal = optics.blur(canvas.values, optics.blur_matrices(sigma_px, self.crop_size_px, self._margin_px))
+        signal = camera.bleed_through(signal, groups.bleed)
+        ramp = torch.linspace(-1, 1, self.crop_size_px, device=self.device)
+        slope = self.draws.normal((count, 2, 1), 0.05)
+        plane = 1 + (slope[:, 0] * ramp)[:, :, None] + (slope[:, 1] * ramp)[:, None, :]
+        return signal + groups.background_e[:, :, None, None] * plane[:, None]
+
+
+def resolve_pixel_size_um(panel: Panel, pixel_size_um: float | None) -> float:
+    """The stated pixel size, else the panel's, else `DEFAULT_PIXEL_SIZE_UM`."""
+    if pixel_size_um is not None:
+        return pixel_size_um
+    return DEFAULT_PIXEL_SIZE_UM if panel.pixel_size_um is None else panel.pixel_size_um

@@ -1,0 +1,112 @@
+"""Model checkpoints: weights and a card as plain data, loaded without running any code that a file may hold."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import nn
+
+from ctcnet.errors import ModelFileError
+from ctcnet.model_card import ModelCard, card_from_dict
+from ctcnet.networks import CellClassifier, build_classifier
+from ctcnet.training.torch_predictor import TorchPredictor
+
+CARD_KEY = "ctcnet_card"
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Load a checkpoint as plain data on the CPU.
+
+    Raises:
+        ModelFileError: no such file, not a checkpoint, damaged, or it holds pickled code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError("there is no such checkpoint", where=path, fix="check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as cause:
+        raise ModelFileError(
+            "holds more than weights and plain data, or is damaged, and is not loaded",
+            where=path,
+            expected="a checkpoint written by ctcnet",
+            found=str(cause).splitlines()[0][:160],
+            fix="use a checkpoint from a source you trust, written by ctcnet",
+        ) from cause
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as cause:
+        raise ModelFileError(
+            f"is damaged or no checkpoint ({type(cause).__name__})", where=path, fix="copy or train it again"
+        ) from cause
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise ModelFileError("is no checkpoint of ctcnet", where=path, expected="an entry 'state_dict'")
+    return content
+
+
+def write_model(path: Path, network: nn.Module, card: ModelCard, epoch: int, step: int) -> None:
+    """Write the weights and the card of a trained classifier; the file appears whole or not at all."""
+    content = {
+        "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
+        CARD_KEY: card.to_dict(),
+        "epoch": epoch,
+        "global_step": step,
+        "pytorch-lightning_version": lightning.__version__,
+    }
+    part = path.with_name(f".{path.name}.part")
+    torch.save(content, part)
+    os.replace(part, path)
+
+
+def card_of(content: dict[str, Any], where: str | Path) -> ModelCard:
+    """Card of a checkpoint's content.
+
+    Raises:
+        ModelFileError: there is none, or it is malformed.
+    """
+    if CARD_KEY not in content:
+        raise ModelFileError(
+            "has no model card",
+            where=where,
+            expected="a finished model, best.ckpt of a run folder",
+            fix="use best.ckpt; last.ckpt is for resuming a run",
+        )
+    return card_from_dict(content[CARD_KEY], where=where)
+
+
+def network_from(content: dict[str, Any], card: ModelCard, where: str | Path) -> CellClassifier:
+    """Network with the weights of a checkpoint's content, in evaluation mode on the CPU.
+
+    Raises:
+        ModelFileError: weights do not fit the card.
+    """
+    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes))
+    try:
+        network.load_state_dict(content["state_dict"])
+    except (RuntimeError, TypeError, AttributeError) as cause:
+        raise ModelFileError(
+            "weights do not fit the model named on the card",
+            where=where,
+            found=str(cause).splitlines()[0],
+            fix="use the file as ctcnet wrote it, with the version of ctcnet named on its card",
+        ) from cause
+    return network.eval()
+
+
+def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> TorchPredictor:
+    """Load a trained classifier.
+
+    Args:
+        path: `best.ckpt` of a run folder.
+        device: where to run it.
+
+    Raises:
+        ModelFileError: the file cannot be used; says why.
+    """
+    content = read_checkpoint(path)
+    card = card_of(content, path)
+    return TorchPredictor(network_from(content, card, path), card, device)

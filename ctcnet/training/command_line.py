@@ -1,0 +1,181 @@
+"""The command line of training: `fit`, `validate` and `test`, each option in YAML or as an argument."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from ctcnet.data.crop_data_module import CropDataModule
+from ctcnet.errors import CtcnetError, ModelFileError, OutputError
+from ctcnet.training.checkpoint import read_checkpoint
+from ctcnet.training.classifier_module import ClassifierModule
+from ctcnet.training.metrics_table import MetricsTable
+from ctcnet.training.model_selection import ModelSelection
+from ctcnet.training.run_folder import RunFolder, check_run_dir
+from ctcnet.training.tensorboard_log import TensorBoardLog
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 30,
+    "enable_checkpointing": False,  # ModelSelection keeps the checkpoints
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,  # the loader divides batches over processes
+    "num_sanity_val_steps": 0,
+    "logger": False,  # MetricsTable and TensorBoardLog write the logs
+    "log_every_n_steps": 10,
+}
+
+
+def _plain_seed(seed: bool | int) -> int:
+    if isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed_everything must be a whole number, 0 or greater, not {seed}")
+    return seed
+
+
+class TrainingCommandLine(LightningCLI):
+    """LightningCLI whose runs live in one folder, resume exactly and never fall for a typo."""
+
+    def __init__(self, args: list[str] | None = None) -> None:
+        super().__init__(
+            ClassifierModule,
+            CropDataModule,
+            save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            parser_kwargs={name: {"allow_abbrev": False} for name in self.subcommands()} | {"allow_abbrev": False},
+            args=args,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = {"model", "dataloaders", "datamodule", "weights_only"}
+        return {
+            "fit": skipped - {"dataloaders"} | {"train_dataloaders", "val_dataloaders"},
+            "validate": skipped,
+            "test": skipped,
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run_dir", type=str | None, default=None, help="Folder of the run.")
+        parser.add_argument("--overwrite", type=bool, default=False, help="Replace an earlier run in the folder.")
+        parser.add_lightning_class_args(ModelSelection, "selection")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_plain_seed)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: checkpoints hold no settings of this command line."""
+
+    def before_instantiate_classes(self) -> None:
+        options = self.options
+        if options.run_dir is None:
+            raise OutputError("no run folder is given", fix="pass --run_dir FOLDER")
+        self.run_dir = Path(options.run_dir)
+        self.resume = options.ckpt_path is not None and self.subcommand == "fit"
+        if options.ckpt_path is None and self.subcommand != "fit":
+            options.ckpt_path = "best"
+        if options.ckpt_path in ("best", "last"):
+            options.ckpt_path = str(self.run_dir / f"{options.ckpt_path}.ckpt")
+        if options.ckpt_path is not None:
+            _check_checkpoint(options.ckpt_path, resume=self.resume)
+        if self.subcommand == "fit" and rank_zero_only.rank == 0:
+            check_run_dir(self.run_dir, resume=self.resume, overwrite=options.overwrite)
+        trainer = options.trainer
+        if trainer.precision is None:
+            uses_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+            trainer.precision = "bf16-mixed" if uses_gpu else "32-true"
+
+    @property
+    def options(self) -> Any:
+        """Options of the subcommand at hand."""
+        return self.config[str(self.subcommand)]
+
+    @property
+    def chosen(self) -> Any:
+        """The same, with objects made of them."""
+        return self.config_init[str(self.subcommand)]
+
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        settings = yaml.safe_load(self._config_text())
+        for name in ("run_dir", "ckpt_path", "overwrite", "config"):
+            settings.pop(name, None)
+        settings["data"]["manifest"] = Path(settings["data"]["manifest"]).name
+        self.model.training_settings = settings
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        options = self.options.trainer
+        callbacks: list[Callback] = list(self.chosen.trainer.callbacks or [])
+        if options.enable_progress_bar is not False:
+            callbacks.append(TQDMProgressBar(leave=False))
+        if self.subcommand == "fit":
+            selection: ModelSelection = self.chosen.selection
+            table, tensorboard = MetricsTable(), TensorBoardLog()
+            selection.run_dir = table.run_dir = tensorboard.run_dir = self.run_dir
+            folder = RunFolder(self.run_dir, self._config_text(), self.resume)
+            callbacks += [folder, table, tensorboard, selection]
+        settings = {**self.chosen.trainer, **kwargs, "callbacks": callbacks}
+        return self._instantiate_trainer(settings, [])
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
+
+    def _config_text(self) -> str:
+        """The options as YAML, without what follows from others."""
+        return self._parser(self.subcommand).dump(self.options, skip_none=False)
+
+
+def _check_checkpoint(path: str, *, resume: bool) -> None:
+    """Raise ModelFileError where a checkpoint cannot be loaded, or holds no state to resume from."""
+    content = read_checkpoint(path)
+    if resume and "optimizer_states" not in content:
+        raise ModelFileError(
+            "is a finished model without the state of its training",
+            where=path,
+            fix="resume with --ckpt_path last, or train again in another --run_dir",
+        )
+
+
+def _quieten() -> None:
+    """Silence notices of Lightning that say nothing about the run at hand."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in (
+        ".*smaller than the logging interval.*",
+        ".*does not have many workers.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*module.s. in eval mode at the start of training.*",  # the moving average is one
+        ".*You're resuming from a checkpoint that ended before the epoch ended.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def run(args: list[str] | None = None) -> TrainingCommandLine:
+    """Parse and run; `args` as on the command line, None for the process's own.
+
+    Raises:
+        CtcnetError: an input, a setting or an output was wrong.
+        SystemExit: with 2, after a message, where the command line itself was wrong.
+    """
+    _quieten()
+    return TrainingCommandLine(args)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line; 0 on success, 2 after a message where an input, a setting or an output was wrong."""
+    try:
+        run(args)
+    except (CtcnetError, MisconfigurationException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

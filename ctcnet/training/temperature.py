@@ -1,0 +1,60 @@
+"""One temperature for the logits, fitted on validation data (Guo et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+LEAST_CROPS = 30
+RANGE = (0.1, 10.0)
+
+
+class Temperature(NamedTuple):
+    """Temperature, and a sentence for the card where none could be fitted."""
+
+    value: float
+    note: str | None
+
+
+def prior_weights(targets: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Weight of each crop that makes the classes as frequent as `prior` says: float64 (N,), mean 1.
+
+    Args:
+        targets: (N, K), rows add up to 1.
+        prior: (K,), summing to 1.
+    """
+    frequency = targets.mean(axis=0)
+    ratio = np.divide(prior, frequency, out=np.zeros_like(prior, dtype=np.float64), where=frequency > 0)
+    weight = targets @ ratio
+    return weight / weight.mean()
+
+
+def log_loss(logits: np.ndarray, targets: np.ndarray, temperature: float, weight: np.ndarray) -> float:
+    """Weighted mean of the cross entropy in nats at a temperature."""
+    return float(-(weight * (targets * log_softmax(logits / temperature, axis=1)).sum(axis=1)).mean())
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> Temperature:
+    """Temperature that minimises the log loss at the prior that the logits refer to.
+
+    Args:
+        logits: (N, K) float.
+        targets: (N, K), rows add up to 1; soft targets count in proportion.
+        prior: (K,), class frequencies that softmax(logits) refers to.
+
+    Returns:
+        A temperature within `RANGE`; 1 with a note where there are fewer than `LEAST_CROPS` crops.
+    """
+    if len(logits) < LEAST_CROPS:
+        return Temperature(
+            1.0, f"Probabilities are not calibrated: {len(logits)} validation crops, {LEAST_CROPS} are needed."
+        )
+    logits = logits.astype(np.float64)
+    weight = prior_weights(targets, prior)
+    found = minimize_scalar(
+        lambda log_t: log_loss(logits, targets, float(np.exp(log_t)), weight), bounds=np.log(RANGE), method="bounded"
+    )
+    return Temperature(float(np.exp(found.x)), None)

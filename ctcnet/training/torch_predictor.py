@@ -1,0 +1,81 @@
+"""A trained classifier in torch, with the answers that its ONNX file gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctcnet.errors import ModelPanelError
+from ctcnet.model_card import ModelCard
+from ctcnet.networks import CellClassifier
+from ctcnet.networks.levels import InputLevels
+from ctcnet.normalization import normalize
+from ctcnet.runtime.predictions import Predictions
+
+
+class TorchPredictor:
+    """Classifies raw crops: levels, normalisation, network, temperature, softmax.
+
+    Args:
+        network: classifier in evaluation mode; the softmax of its logits refers to the prior on the card.
+        card: what the model says about itself.
+        device: where to run.
+
+    Attributes:
+        network, card, device: as given.
+    """
+
+    def __init__(self, network: CellClassifier, card: ModelCard, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        self.card = card
+        self._per_crop = InputLevels(card.normalization.floor)
+
+    def predict(
+        self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
+    ) -> Predictions:
+        """Classify crops.
+
+        Args:
+            crops: (N, C, S, S), uint16 or float32, raw counts, channels and size as on the card.
+            background: float32 (C,) or (N, C), counts without stain; None or NaN stands for the model's own.
+            scale: float32 (C,) or (N, C), counts above background that stand for 1; None or NaN as above.
+
+        Raises:
+            ModelPanelError: wrong number of channels or wrong size.
+        """
+        card = self.card
+        expected = (len(card.panel.channels), card.crop_size_px, card.crop_size_px)
+        if crops.ndim != 4 or crops.shape[1:] != expected:
+            raise ModelPanelError(
+                "crops do not fit the model",
+                expected=f"(N, {', '.join(map(str, expected))})",
+                found=str(crops.shape),
+                fix=f"give the channels {', '.join(card.panel.markers)} at the model's scale and size",
+            )
+        with torch.inference_mode():
+            counts = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).float()
+            levels = self._levels(counts, background, scale)
+            logits, embedding = self.network(normalize(counts, *levels))
+            probabilities = torch.softmax(logits.float() / card.temperature, dim=1).cpu().numpy()
+        return Predictions(
+            probabilities,
+            probabilities.max(axis=1) < card.unassigned_below,
+            np.full(len(crops), np.nan, np.float32),
+            embedding.float().cpu().numpy(),
+        )
+
+    def _levels(self, counts: Tensor, background: np.ndarray | None, scale: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        own = self.card.normalization
+        if own.background is None or own.scale is None:
+            own_background, own_scale = self._per_crop(counts)
+        else:
+            own_background, own_scale = counts.new_tensor(own.background), counts.new_tensor(own.scale)
+        return self._stated_or(background, own_background), self._stated_or(scale, own_scale)
+
+    def _stated_or(self, stated: np.ndarray | None, own: Tensor) -> Tensor:
+        if stated is None:
+            return own
+        given = torch.from_numpy(np.asarray(stated, dtype=np.float32)).to(self.device)
+        return torch.where(torch.isnan(given), own, given)

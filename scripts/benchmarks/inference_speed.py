@@ -1,0 +1,127 @@
+"""Crops per second through onnxruntime: every registered network exported the same way, side by side in one run.
+
+The graphs are those that `ctcnet export` writes (raw uint16 counts in, normalisation inside) with untrained weights,
+which take as long as trained ones. Runs of the networks alternate, so that a slow moment of the machine hits all.
+
+    python scripts/benchmarks/inference_speed.py [--crop-size-px 64] [--batch-size 64] [--threads 2] [--rounds 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import onnxruntime
+import torch
+from benchmark_output import hardware, print_table, save_result
+from torch.utils.flop_counter import FlopCounterMode
+
+from ctcnet import __version__
+from ctcnet.export.crop_graph import CropGraph
+from ctcnet.export.onnx_file import metadata, trace, write_model
+from ctcnet.labels import load_schema
+from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
+from ctcnet.networks import backbone_names, build_classifier
+from ctcnet.panel import load_panel
+
+PEER = "resnet18"
+
+
+def _card(backbone: str, panel_name: str, crop_size_px: int) -> ModelCard:
+    panel, labels = load_panel(panel_name), load_schema("five_class")
+    channels, classes = len(panel.channels), len(labels.classes)
+    return ModelCard(
+        name=backbone,
+        backbone=backbone,
+        panel=panel,
+        labels=labels,
+        pixel_size_um=0.64,
+        crop_size_px=crop_size_px,
+        normalization=NormalizationCard("cartridge", (100.0,) * channels, (500.0,) * channels, 64.0),
+        temperature=1.0,
+        training_prior=(1 / classes,) * classes,
+        unassigned_below=0.5,
+        training_data=TrainingDataCard("0" * 64, True, 0, 0, {}, ()),
+        software_version=__version__,
+    )
+
+
+def _session(card: ModelCard, folder: Path, threads: int) -> tuple[onnxruntime.InferenceSession, float, float]:
+    """Session of an untrained network, its parameters in thousands and its MMAC per crop."""
+    torch.manual_seed(0)
+    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes)).eval().deployable()
+    example = torch.zeros(1, len(card.panel.channels), card.crop_size_px, card.crop_size_px)
+    with torch.no_grad():
+        model = trace(CropGraph(network, card, [0.0] * len(card.labels.classes)), card, 18, "uint16")
+    path = folder / f"{card.backbone}.onnx"
+    write_model(model, metadata(card, 18, "uint16"), path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e3
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(example)
+    return session, parameters, counter.get_total_flops() / 2e6
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, float | str]]:
+    """One row per network."""
+    crops = np.random.default_rng(0).integers(0, 4096, (args.batch_size, 5, args.crop_size_px, args.crop_size_px))
+    feed = {
+        "crops": crops.astype(np.uint16),
+        "background": np.full(5, 100, np.float32),
+        "scale": np.full(5, 500, np.float32),
+    }
+    speeds: dict[str, list[float]] = {}
+    sizes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = {}
+        for name in backbone_names():
+            sessions[name], *sizes[name] = _session(_card(name, "ctc5", args.crop_size_px), Path(folder), args.threads)
+            sessions[name].run(None, feed)
+        for _ in range(args.rounds):
+            for name, session in sessions.items():
+                start, done = perf_counter(), 0
+                while perf_counter() - start < args.seconds:
+                    session.run(None, feed)
+                    done += args.batch_size
+                speeds.setdefault(name, []).append(done / (perf_counter() - start))
+    ratios = {name: [a / b for a, b in zip(values, speeds[PEER], strict=True)] for name, values in speeds.items()}
+    return [
+        {
+            "network": name,
+            "parameters (k)": round(sizes[name][0]),
+            "MMAC": round(sizes[name][1], 1),
+            "crops/s": round(median(speeds[name])),
+            "x ResNet-18": round(median(ratios[name]), 1),
+            "x ResNet-18, least": round(min(ratios[name]), 1),
+            "x ResNet-18, most": round(max(ratios[name]), 1),
+        }
+        for name in sorted(speeds, key=lambda name: -median(speeds[name]))
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crop-size-px", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    parser.add_argument("--json", type=Path, default=None, help="also write the table here")
+    args = parser.parse_args()
+    rows = measure(args)
+    title = (
+        f"onnxruntime {onnxruntime.__version__}, {args.threads} threads, {args.crop_size_px} px, 5 channels, "
+        f"batches of {args.batch_size}"
+    )
+    print_table(title, rows)
+    save_result(args.json, {"title": title, "hardware": hardware(), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

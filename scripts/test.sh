@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Linters, types, import contracts, all tests, and the wheel outside the checkout. At most 15 minutes on 2 cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+make_environment all,dev
+export NO_ALBUMENTATIONS_UPDATE=1 PYRIGHT_PYTHON_IGNORE_WARNINGS=1
+
+bin=.venv/bin
+echo "== ruff";          "$bin/ruff" check . && "$bin/ruff" format --check .
+echo "== pyright";       "$bin/pyright"
+echo "== import-linter"; "$bin/lint-imports"
+echo "== wheel";         bash scripts/check_wheel.sh
+echo "== pytest";        "$bin/python" -m pytest "$@"

@@ -1,0 +1,81 @@
+"""From a checkpoint to an ONNX file to a table of classes, all through the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyarrow import parquet
+
+from ctcnet.cli import main
+from ctcnet.labels import load_schema
+from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
+from ctcnet.networks import build_classifier
+from ctcnet.panel import load_panel
+from ctcnet.runtime import OnnxPredictor
+from ctcnet.training.checkpoint import write_model
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("simulated") / "crops"
+    assert main(["simulate", "crops", str(out), "--count", "24", "--groups", "6", "--seed", "0"]) == 0
+    return out / "manifest.csv"
+
+
+def _write_checkpoint(path: Path, backbone: str, mode: str, size_px: int) -> None:
+    torch.manual_seed(0)
+    panel, labels = load_panel("ctc5"), load_schema("five_class")
+    network = build_classifier(backbone, panel.roles, len(labels.classes))
+    with torch.no_grad():
+        for _ in range(3):
+            network.train()(
+                torch.randn(16, 5, size_px, size_px) * 0.5 + 0.3
+            )  # batch norm learns statistics that are not 0 and 1
+        network.head.weight.mul_(4)
+    own = None if mode == "per_crop" else ((90.0,) * 5, (400.0,) * 5)
+    card = ModelCard(
+        name="fresh",
+        backbone=backbone,
+        panel=panel,
+        labels=labels,
+        pixel_size_um=0.64,
+        crop_size_px=size_px,
+        normalization=NormalizationCard(mode, own and own[0], own and own[1], 64.0),
+        temperature=1.2,
+        training_prior=(0.2,) * 5,
+        unassigned_below=0.4,
+        training_data=TrainingDataCard("cd" * 32, True, 20, 4, {}, ()),
+        software_version="0.1.0",
+    )
+    write_model(path, network.eval(), card, epoch=0, step=1)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "mode", "dtype", "size_px"),
+    [("compact", "cartridge", "uint16", 64), ("resnet18", "per_crop", "float32", 32)],
+)
+def test_onnx_file_gives_the_table_of_the_checkpoint(manifest, tmp_path, capsys, backbone, mode, dtype, size_px):
+    _write_checkpoint(tmp_path / "best.ckpt", backbone, mode, size_px)
+    model = tmp_path / "model.onnx"
+    assert main(["export", str(tmp_path), "-o", str(model), "--input-dtype", dtype]) == 0
+    printed = capsys.readouterr()
+    assert "worst difference" in printed.out
+    assert printed.err == ""
+    tables = []
+    for source in (tmp_path / "best.ckpt", model):
+        out = tmp_path / f"{source.suffix[1:]}.parquet"
+        assert main(["classify", str(source), str(manifest), "-o", str(out), "--device", "cpu"]) == 0
+        tables.append(parquet.read_table(out))
+    first, second = tables
+    assert first.num_rows == 24
+    assert first["path"].equals(second["path"])
+    assert set(first["levels"].to_pylist()) == {mode}
+    assert second["levels"].equals(first["levels"])
+    names = [name for name in first.column_names if name.startswith("p_")]
+    p, q = (np.stack([table[name].to_numpy() for name in names], axis=1) for table in tables)
+    np.testing.assert_allclose(p, q, atol=1e-4)
+    assert p.std(axis=0).max() > 0.02, "answers that do not depend on the crops would prove nothing"
+    assert OnnxPredictor(model, threads=1).input_dtype == np.dtype(dtype)

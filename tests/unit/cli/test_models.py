@@ -1,0 +1,35 @@
+import pytest
+
+from ctcnet.cli.models import find_model, load_predictor
+from ctcnet.errors import ModelFileError, SettingError
+from ctcnet.runtime import OnnxPredictor
+
+pytestmark = pytest.mark.unit
+
+
+def test_run_folder_stands_for_its_best_checkpoint(tmp_path):
+    (tmp_path / "best.ckpt").write_bytes(b"x")
+    assert find_model(tmp_path) == tmp_path / "best.ckpt"
+
+
+def test_folder_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ModelFileError, match=r"best\.ckpt"):
+        find_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model", "model.onnx", "model.ckpt"])
+def test_missing_files_and_other_endings_list_what_is_accepted(tmp_path, name):
+    if name in ("model.pt", "model"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ModelFileError, match=r"\.onnx.*\.ckpt.*run folder"):
+        find_model(tmp_path / name)
+
+
+def test_onnx_file_is_run_by_onnxruntime(write_linear_model):
+    assert isinstance(load_predictor(write_linear_model(), "cpu", threads=1), OnnxPredictor)
+
+
+@pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}])
+def test_unknown_options_are_refused(write_linear_model, options):
+    with pytest.raises(SettingError):
+        load_predictor(write_linear_model(), **options)

@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from ctcnet.errors import OutputError, ParityError, SettingError
+from ctcnet.export import export_predictor
+from ctcnet.export.parity import random_crops
+from ctcnet.runtime import OnnxPredictor
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def exported(make_predictor, tmp_path_factory):
+    """A predictor and what its export gave."""
+    predictor = make_predictor()
+    return predictor, export_predictor(predictor, tmp_path_factory.mktemp("exported") / "m.onnx")
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("cartridge", "uint16"), ("per_crop", "float32")])
+def test_file_answers_as_the_checkpoint(make_predictor, tmp_path, mode, dtype, capfd):
+    predictor = make_predictor(mode)
+    result = export_predictor(predictor, tmp_path / "m.onnx", input_dtype=dtype)
+    assert capfd.readouterr() == ("", "")
+    assert result.parity.probability_difference < 1e-5
+    exported = OnnxPredictor(result.model, threads=1)
+    crops = random_crops(predictor.card, 5, np.random.default_rng(3)).astype(dtype)
+    levels = np.array([30, 40], np.float32), np.array([500, np.nan], np.float32)
+    for given in ((None, None), levels):
+        expected, found = predictor.predict(crops, *given), exported.predict(crops, *given)
+        np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+        np.testing.assert_allclose(found.embedding, expected.embedding, atol=1e-4)
+        np.testing.assert_array_equal(found.unassigned, expected.unassigned)
+        assert np.isnan(found.atypicality).all()
+
+
+def test_file_is_one_that_old_runtimes_load(exported):
+    _, result = exported
+    assert sorted(path.name for path in result.model.parent.iterdir()) == ["m.README.md", "m.card.json", "m.onnx"]
+    model = onnx.load(str(result.model))
+    assert model.ir_version == 9
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert not any(node.metadata_props for node in model.graph.node)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    assert [entry.name for entry in model.graph.output] == ["probabilities", "unassigned", "atypicality", "embedding"]
+
+
+def test_metadata_says_what_other_programs_need(exported):
+    predictor, result = exported
+    properties = {entry.key: entry.value for entry in onnx.load(str(result.model)).metadata_props}
+    assert properties["panel"] == "DAPI,CK"
+    assert properties["pixel_size_um"] == "0.5"
+    assert properties["crop_size_px"] == "8"
+    assert properties["classes"].split(",") == list(predictor.card.labels.classes)
+    assert float(properties["temperature"]) == 1.5
+    assert json.loads(properties["thresholds"]) == {"unassigned_below": 0.3}
+    assert properties["training_data_sha256"] == "ab" * 32
+    assert properties["least_onnxruntime"] == "1.17"
+    assert "research use only" in properties["intended_use"]
+    assert json.loads(properties["ctcnet_card"]) == predictor.card.to_dict() == json.loads(result.card.read_text())
+    assert "research use only" in result.readme.read_text()
+
+
+def test_no_file_is_left_when_parity_fails(make_predictor, tmp_path):
+    predictor = make_predictor()
+    honest = predictor.predict
+
+    def wrong(crops, background=None, scale=None):
+        answer = honest(crops, background, scale)
+        return answer._replace(probabilities=answer.probabilities[:, ::-1])
+
+    predictor.predict = wrong
+    with pytest.raises(ParityError):
+        export_predictor(predictor, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("m.pt", {}), ("m.onnx", {"opset": 11}), ("m.onnx", {"input_dtype": "uint8"})],
+)
+def test_settings_that_cannot_be_are_refused(make_predictor, tmp_path, name, options):
+    with pytest.raises(SettingError):
+        export_predictor(make_predictor(), tmp_path / name, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.card.json", "m.README.md"])
+def test_files_that_exist_are_kept(make_predictor, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        export_predictor(make_predictor(), tmp_path / "m.onnx")
+    assert (tmp_path / name).read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_overwrite_replaces_all_three(make_predictor, tmp_path):
+    for name in ("m.onnx", "m.card.json", "m.README.md"):
+        (tmp_path / name).write_text("older")
+    result = export_predictor(make_predictor("fixed"), tmp_path / "m.onnx", overwrite=True)
+    assert json.loads(result.card.read_text())["normalization"]["mode"] == "fixed"
+    assert OnnxPredictor(result.model, threads=1).card.normalization.mode == "fixed"

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ctcnet.errors import ParityError
+from ctcnet.export.parity import check_parity, random_crops
+from ctcnet.runtime import OnnxPredictor
+
+pytestmark = pytest.mark.unit
+
+
+class _Disturbed:
+    """A predictor whose answers are moved by a function."""
+
+    def __init__(self, inner, disturb):
+        self.inner, self.card, self.disturb = inner, inner.card, disturb
+        self.sizes = []
+
+    def predict(self, crops, background=None, scale=None):
+        self.sizes.append(len(crops))
+        return self.disturb(self.inner.predict(crops, background, scale))
+
+
+@pytest.fixture
+def predictor(write_linear_model):
+    return OnnxPredictor(write_linear_model(), threads=1)
+
+
+def _check(predictor, disturb):
+    return check_parity(predictor, _Disturbed(predictor, disturb), "model.onnx", np.dtype(np.uint16))
+
+
+def test_equal_models_pass_in_all_batch_sizes(predictor):
+    same = _Disturbed(predictor, lambda answer: answer)
+    parity = check_parity(predictor, same, "model.onnx", np.dtype(np.uint16))
+    assert set(same.sizes) == {1, 2, 7, 64}
+    assert parity.crops == sum(same.sizes)
+    assert parity.probability_difference == 0
+
+
+def test_worst_difference_is_the_one_made(predictor):
+    def disturb(answer):
+        moved = answer.probabilities.copy()
+        moved[0, 0] += 5e-5
+        return answer._replace(probabilities=moved)
+
+    assert _check(predictor, disturb).probability_difference == pytest.approx(5e-5, rel=0.01)
+
+
+def test_difference_above_the_limit_is_refused(predictor):
+    with pytest.raises(ParityError, match="probabilities"):
+        _check(predictor, lambda answer: answer._replace(probabilities=answer.probabilities + np.float32(2e-4)))
+
+
+def test_nan_is_refused(predictor):
+    with pytest.raises(ParityError, match="inf"):
+        _check(predictor, lambda answer: answer._replace(probabilities=answer.probabilities * np.float32(np.nan)))
+
+
+def test_decision_outside_the_guard_band_is_refused(predictor):
+    with pytest.raises(ParityError, match="guard band"):
+        _check(predictor, lambda answer: answer._replace(unassigned=~answer.unassigned))
+
+
+def test_decision_inside_the_guard_band_is_counted(predictor):
+    predictor.card = replace(predictor.card, guard_band=2.0)
+    assert _check(predictor, lambda answer: answer._replace(unassigned=~answer.unassigned)).decisions_in_guard_band > 0
+
+
+def test_random_crops_use_the_panels_range(two_channel_card):
+    crops = random_crops(two_channel_card, 40, np.random.default_rng(0))
+    assert crops.shape == (40, 2, 8, 8)
+    assert crops.dtype == np.uint16
+    assert 4095 * 0.5 < crops.max() <= 4095
+    np.testing.assert_array_equal(crops, random_crops(two_channel_card, 40, np.random.default_rng(0)))

@@ -1,0 +1,166 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctcnet.errors import ManifestError, ModelPanelError, SettingError
+from ctcnet.normalization import per_crop_levels
+from ctcnet.panel import Channel, Panel
+from ctcnet.runtime import OnnxPredictor, classify_crops, predict_crops
+from ctcnet.runtime.crop_prediction import _batches_of_equal_levels
+from ctcnet.runtime.predictions import entropy_nats
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class _Crops:
+    panel: Panel
+    pixels: np.ndarray
+    background: np.ndarray
+    scale: np.ndarray
+
+    def read(self, rows, pixel_size_um, crop_size_px):
+        assert (pixel_size_um, crop_size_px) == (0.5, 8)
+        return self.pixels[rows]
+
+
+def _crops(card, count=23, cartridges=3, unstated=()):
+    rng = np.random.default_rng(1)
+    cartridge = rng.integers(0, cartridges, count)
+    background, scale = rng.uniform(5, 50, (cartridges, 2)), rng.uniform(200, 900, (cartridges, 2))
+    pixels = rng.integers(0, 2000, (count, 2, 8, 8)).astype(np.uint16)
+    b, s = background[cartridge].astype(np.float32), scale[cartridge].astype(np.float32)
+    b[list(unstated)] = s[list(unstated)] = np.nan
+    return _Crops(card.panel, pixels, b, s)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 256])
+def test_each_crop_meets_its_own_cartridge_in_order(
+    write_linear_model, two_channel_card, linear_probabilities, batch_size
+):
+    crops = _crops(two_channel_card)
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops, batch_size=batch_size)
+    expected = linear_probabilities(crops.pixels, crops.background, crops.scale)
+    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
+    assert set(levels) == {"cartridge"}
+    assert answer.embedding.shape == (23, 0)
+
+
+def test_rows_without_levels_use_the_models_own_and_say_so(write_linear_model, two_channel_card, linear_probabilities):
+    crops = _crops(two_channel_card, unstated=(2, 20))
+    predictor = OnnxPredictor(write_linear_model(), threads=1)
+    with pytest.warns(UserWarning, match="2 of 23"):
+        answer, levels = classify_crops(predictor, crops)
+    assert list(np.flatnonzero(levels == "model")) == [2, 20]
+    expected = linear_probabilities(crops.pixels, crops.background, crops.scale)
+    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
+
+
+def test_the_models_own_levels_can_be_asked_for(write_linear_model, two_channel_card, linear_probabilities):
+    crops = _crops(two_channel_card)
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops, levels="model")
+    nan = np.full(2, np.nan)
+    np.testing.assert_allclose(answer.probabilities, linear_probabilities(crops.pixels, nan, nan), atol=1e-5)
+    assert set(levels) == {"model"}
+
+
+def test_fixed_mode_never_uses_the_cartridge(write_linear_model, two_channel_card, linear_probabilities):
+    crops = _crops(two_channel_card)
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(mode="fixed"), threads=1), crops)
+    nan = np.full(2, np.nan)
+    np.testing.assert_allclose(answer.probabilities, linear_probabilities(crops.pixels, nan, nan), atol=1e-5)
+    assert set(levels) == {"model"}
+
+
+def test_per_crop_levels_are_those_of_the_definition(write_linear_model, two_channel_card, linear_probabilities):
+    crops = _crops(two_channel_card)
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops, levels="per_crop")
+    expected = linear_probabilities(crops.pixels, *per_crop_levels(crops.pixels, 64.0))
+    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
+    assert set(levels) == {"per_crop"}
+
+
+def test_levels_for_some_channels_only_are_refused(write_linear_model, two_channel_card):
+    crops = _crops(two_channel_card)
+    crops.background[3, 1] = np.nan
+    with pytest.raises(ManifestError, match="row 4"):
+        classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops)
+
+
+def test_channels_are_matched_by_name(write_linear_model, two_channel_card):
+    predictor = OnnxPredictor(write_linear_model(), threads=1)
+    crops = _crops(two_channel_card)
+    expected, _ = classify_crops(predictor, crops)
+    channels = (Channel("ck", "epithelial"), Channel("extra", "none"), Channel("DAPI", "nucleus"))
+    turned = _Crops(
+        Panel("turned", channels, 12),
+        crops.pixels[:, [1, 0, 0]],
+        crops.background[:, [1, 0, 0]],
+        crops.scale[:, [1, 0, 0]],
+    )
+    turned.background[:, 1] = np.nan
+    answer, _ = classify_crops(predictor, turned)
+    np.testing.assert_array_equal(answer.probabilities, expected.probabilities)
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        (Channel("DAPI", "nucleus"),),
+        (Channel("DAPI", "nucleus"), Channel("CK", "epithelial"), Channel("CD45", "leukocyte")),
+        (Channel("DAPI", "nucleus"), Channel("CK", "target")),
+        (Channel("DAPI", "nucleus"), Channel("CK", "none")),
+    ],
+)
+def test_another_panel_is_refused(write_linear_model, two_channel_card, channels):
+    crops = replace(_crops(two_channel_card), panel=Panel("other", channels, 12))
+    with pytest.raises(ModelPanelError, match="two_channels"):
+        classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops)
+
+
+def test_another_bit_depth_needs_cartridge_levels(write_linear_model, two_channel_card):
+    predictor = OnnxPredictor(write_linear_model(), threads=1)
+    crops = _crops(two_channel_card)
+    crops.panel = replace(crops.panel, bit_depth=16)
+    classify_crops(predictor, crops)
+    with pytest.raises(ModelPanelError, match="16 bit"):
+        classify_crops(predictor, crops, levels="model")
+
+
+def test_no_crops_give_no_predictions(write_linear_model, two_channel_card):
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), _crops(two_channel_card, count=0))
+    assert answer.probabilities.shape == (0, 5)
+    assert len(levels) == 0
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"levels": "guess"}])
+def test_unknown_options_are_refused(write_linear_model, two_channel_card, options):
+    crops = _crops(two_channel_card)
+    with pytest.raises(SettingError):
+        predict_crops(
+            OnnxPredictor(write_linear_model(), threads=1),
+            lambda rows: crops.pixels[rows],
+            np.arange(23),
+            crops.background,
+            crops.scale,
+            **options,
+        )
+
+
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from([0.0, 1.0, np.nan]), max_size=40), st.integers(1, 9))
+def test_batches_hold_every_row_once_and_never_mix_levels(values, batch_size):
+    stated = np.array(values, dtype=np.float32).reshape(-1, 1)
+    batches = list(_batches_of_equal_levels(stated, batch_size))
+    assert sorted(int(i) for batch in batches for i in batch) == list(range(len(values)))
+    for batch in batches:
+        assert 1 <= len(batch) <= batch_size
+        np.testing.assert_array_equal(stated[batch], np.repeat(stated[batch[:1]], len(batch), axis=0))
+
+
+def test_entropy_of_certainty_and_of_ignorance():
+    p = np.array([[1, 0, 0, 0], [0.25] * 4], dtype=np.float32)
+    np.testing.assert_allclose(entropy_nats(p), [0, np.log(4)], atol=1e-6)

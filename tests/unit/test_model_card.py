@@ -1,0 +1,89 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ctcnet.errors import ModelFileError
+from ctcnet.labels import load_schema
+from ctcnet.model_card import (
+    ModelCard,
+    NormalizationCard,
+    TrainingDataCard,
+    card_from_dict,
+    hash_group,
+    panel_limits,
+)
+from ctcnet.panel import load_panel
+
+pytestmark = pytest.mark.unit
+
+
+def _card() -> ModelCard:
+    panel = load_panel("cellsearch4")
+    labels = load_schema("five_class")
+    data = TrainingDataCard("ab" * 32, True, 100, 4, dict.fromkeys(labels.classes, 20), (hash_group("patient 1"),))
+    return ModelCard(
+        name="test",
+        backbone="compact",
+        panel=panel,
+        labels=labels,
+        pixel_size_um=0.64,
+        crop_size_px=64,
+        normalization=NormalizationCard("cartridge", (1.0,) * 4, (2.0,) * 4, 64.0),
+        temperature=1.1,
+        training_prior=(0.2,) * 5,
+        unassigned_below=0.5,
+        training_data=data,
+        software_version="0.1.0",
+        limits=panel_limits(panel, labels),
+    )
+
+
+def test_card_survives_json():
+    card = _card()
+    assert card_from_dict(json.loads(json.dumps(card.to_dict()))) == card
+
+
+def test_limits_name_the_missing_markers():
+    assert any("neutrophil" in limit for limit in _card().limits)
+    assert panel_limits(load_panel("ctc5"), load_schema("five_class")) == ()
+
+
+def test_page_says_research_use_and_simulated(tmp_path: Path):
+    _card().write(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "research use only" in text
+    assert "simulated cells" in text
+    assert json.loads((tmp_path / "card.json").read_text())["name"] == "test"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 0.0},
+        {"training_prior": (0.5, 0.5)},
+        {"training_prior": (0.1,) * 5},
+        {"crop_size_px": 0},
+        {"normalization": NormalizationCard("cartridge", None, None, 1.0)},
+        {"normalization": NormalizationCard("other", (1.0,) * 4, (1.0,) * 4, 1.0)},
+        {"normalization": NormalizationCard("fixed", (1.0,) * 3, (1.0,) * 4, 1.0)},
+        {"normalization": NormalizationCard("fixed", (1.0,) * 4, (0.0,) * 4, 1.0)},
+    ],
+)
+def test_a_card_that_contradicts_itself_is_refused(changes):
+    with pytest.raises(ModelFileError, match="contradicts"):
+        card_from_dict(replace(_card(), **changes).to_dict())
+
+
+def test_unknown_and_missing_keys_are_named():
+    content = _card().to_dict()
+    del content["backbone"]
+    content["colour"] = "red"
+    with pytest.raises(ModelFileError, match="missing backbone; unknown colour"):
+        card_from_dict(content)
+
+
+def test_a_newer_format_is_refused():
+    with pytest.raises(ModelFileError, match="another format"):
+        card_from_dict({**_card().to_dict(), "card_format": 99})

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from ctcnet.errors import OutputError
+from ctcnet.output import check_output, new_output_dir, new_output_file
+
+pytestmark = pytest.mark.unit
+
+
+def _leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_file_appears_when_finished(tmp_path: Path):
+    with new_output_file(tmp_path / "sub" / "a.txt", overwrite=False) as part:
+        part.write_text("done")
+        assert not (tmp_path / "sub" / "a.txt").exists()
+    assert (tmp_path / "sub" / "a.txt").read_text() == "done"
+
+
+@pytest.mark.parametrize("make", [new_output_file, new_output_dir])
+def test_nothing_is_left_when_work_fails(tmp_path: Path, make):
+    def work() -> None:
+        with make(tmp_path / "out", overwrite=False) as part:
+            if make is new_output_dir:
+                (part / "half").write_text("x")
+            else:
+                part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [new_output_file, new_output_dir])
+def test_existing_output_needs_overwrite(tmp_path: Path, make):
+    path = tmp_path / "out"
+    for overwrite in (False, True):
+        with make(path, overwrite=overwrite) as part:
+            (part / "a" if make is new_output_dir else part).write_text(str(overwrite))
+    assert ((path / "a") if path.is_dir() else path).read_text() == "True"
+    with pytest.raises(OutputError, match="--overwrite"), make(path, overwrite=False):
+        pass
+    assert _leftovers(tmp_path) == []
+
+
+def test_an_overwrite_that_fails_keeps_the_old_output(tmp_path: Path):
+    with new_output_dir(tmp_path / "out", overwrite=False) as part:
+        (part / "a").write_text("old")
+    with pytest.raises(KeyError), new_output_dir(tmp_path / "out", overwrite=True) as part:
+        raise KeyError
+    assert (tmp_path / "out" / "a").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_output(tmp_path / "file" / "out.txt", overwrite=False)
+
+
+def test_the_working_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "precious").write_text("x")
+    with pytest.raises(OutputError, match="folder you are in"):
+        check_output(".", overwrite=True)

@@ -35,7 +35,7 @@ def folds_of_groups(
     row_groups, names, counts = group_counts(group, targets)
     if len(names) < folds:
         raise SplitError(f"{len(names)} groups cannot make {folds} folds", fix="ask for fewer folds")
-    fold = best_division(counts, np.full(folds, 1 / folds), seed, np.zeros(len(names), dtype=bool))[row_groups]
+    fold = best_division(counts, np.full(folds, 1 / folds), seed)[row_groups]
     check_folds(fold, targets, class_names)
     return fold
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
 from ctcnet.errors import SplitError
 
-RESTARTS = 24
-"""Orders of the groups tried; the division with the fewest classes missing, then the most even one, is kept."""
-RESTARTS_MANY_GROUPS = 2
-MANY_GROUPS = 2000
+FEW_WAYS = 3000
+"""Divisions that are all tried where there are no more."""
+RESTARTS = 16
+"""Greedy divisions of which the best is taken."""
+MANY_GROUPS, RESTARTS_MANY_GROUPS = 300, 2
+MENDING_PASSES = 3
 
 
 def class_names_or_numbers(class_names: Sequence[str] | None, targets: np.ndarray) -> list[str]:
@@ -33,42 +36,77 @@ def group_counts(group: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     return row_groups, names, counts
 
 
-def best_division(counts: np.ndarray, fractions: np.ndarray, seed: int, pinned: np.ndarray) -> np.ndarray:
-    """Part of each group, int64 (G,): the best of several greedy divisions. Pinned groups are in part 0."""
-    rng = np.random.default_rng(seed)
-    restarts = RESTARTS if len(counts) <= MANY_GROUPS else RESTARTS_MANY_GROUPS
-    divisions = [_greedy_division(counts, fractions, rng, pinned) for _ in range(restarts)]
-    return min(divisions, key=lambda division: division[:2])[2]
+def best_division(counts: np.ndarray, fractions: np.ndarray, seed: int) -> np.ndarray:
+    """Part of each group, int64 (G,), drawn so that each class is shared out as evenly as its groups allow.
 
+    Where there are few ways all are tried; else the best of several greedy divisions is mended group by group.
 
-def _greedy_division(
-    counts: np.ndarray, fractions: np.ndarray, rng: np.random.Generator, pinned: np.ndarray
-) -> tuple[int, float, np.ndarray]:
-    """Deal groups out, those that hold most of a class first, each to where the shares come out most even.
-
-    Returns:
-        number of empty places (part and class, an empty part counting as many), unevenness, and part of each group.
+    Args:
+        counts: crops per group and class, (G, K).
+        fractions: shares of the parts, (P,), adding up to 1; the first part is the one that must lack no class.
+        seed: of the order in which the groups are looked at; decides between divisions that are equally good.
     """
-    totals = np.maximum(counts.sum(axis=0), 1e-12)
-    shares = np.concatenate([counts / totals, counts.sum(axis=1, keepdims=True) / counts.sum()], axis=1)
-    wanted = fractions[:, None]
-    held = np.zeros((len(fractions), shares.shape[1]))
-    part = np.zeros(len(counts), dtype=np.int64)
+    rng = np.random.default_rng(seed)
     order = rng.permutation(len(counts))
-    order = order[np.argsort(-shares[order].max(axis=1) + rng.normal(0, 0.02, len(order)), kind="stable")]
-    for group in [*order[pinned[order]], *order[~pinned[order]]]:
-        if pinned[group]:
-            best = 0
-        else:
-            before, after = held - wanted, held + shares[group] - wanted
-            best = int((((after**2 - before**2) / wanted).sum(axis=1)).argmin())
-        held[best] += shares[group]
-        part[group] = best
-    present = np.stack([counts[part == number].sum(axis=0) > 0 for number in range(len(fractions))])
-    possible = np.minimum((counts > 0).sum(axis=0), len(fractions))
-    empty_parts = (~present.any(axis=1)).sum()
-    lacking_first = (~present[0] & (possible > 0)).sum()
-    lacking = int((possible - present.sum(axis=0)).sum()) + counts.shape[1] * int(
-        len(fractions) * (empty_parts + lacking_first)
-    )
-    return lacking, float(((held - wanted) ** 2 / wanted).sum()), part
+    task = _Task(counts[order], fractions)
+    if len(fractions) ** len(counts) <= FEW_WAYS:
+        ways = (np.array(way) for way in product(range(len(fractions)), repeat=len(counts)))
+        best = min(ways, key=task.badness)
+    else:
+        restarts = RESTARTS if len(counts) <= MANY_GROUPS else RESTARTS_MANY_GROUPS
+        best = min((task.deal_out(rng) for _ in range(restarts)), key=task.badness)
+        if len(counts) <= MANY_GROUPS:
+            best = task.mended(best)
+    part = np.empty(len(counts), dtype=np.int64)
+    part[order] = best
+    return part
+
+
+class _Task:
+    """What is to be divided, and how good a division is."""
+
+    def __init__(self, counts: np.ndarray, fractions: np.ndarray) -> None:
+        totals = np.maximum(counts.sum(axis=0), 1e-12)
+        self.holds = counts > 0
+        self.shares = np.concatenate([counts / totals, counts.sum(axis=1, keepdims=True) / counts.sum()], axis=1)
+        self.wanted = fractions[:, None]
+        self.groups_of_class = self.holds.sum(axis=0)
+
+    def badness(self, part: np.ndarray) -> tuple[int, int, float]:
+        """Classes absent from the first part and empty parts; classes absent from others; unevenness."""
+        inside = np.arange(len(self.wanted))[:, None] == part[None]
+        present = (inside @ self.holds.astype(np.int64)) > 0
+        unusable = int((~inside.any(axis=1)).sum() + (~present[0] & (self.groups_of_class > 0)).sum())
+        possible = np.minimum(self.groups_of_class, len(self.wanted))
+        lacking = int((possible - present.sum(axis=0)).clip(0).sum())
+        uneven = ((inside @ self.shares - self.wanted) ** 2 / self.wanted).sum()
+        return unusable, lacking, float(round(uneven, 9))
+
+    def deal_out(self, rng: np.random.Generator) -> np.ndarray:
+        """Deal groups out, those that hold most of a class first, each to where the shares come out most even."""
+        held = np.zeros((len(self.wanted), self.shares.shape[1]))
+        alone = (self.holds & (self.groups_of_class == 1)).any(axis=1)
+        rank = self.shares.max(axis=1) + rng.normal(0, 0.02, len(self.shares)) + 2 * alone
+        part = np.zeros(len(self.shares), dtype=np.int64)
+        for group in np.argsort(-rank):
+            before, after = held - self.wanted, held + self.shares[group] - self.wanted
+            worse = ((after**2 - before**2) / self.wanted).sum(axis=1)
+            part[group] = 0 if alone[group] else worse.argmin()
+            held[part[group]] += self.shares[group]
+        return part
+
+    def mended(self, part: np.ndarray) -> np.ndarray:
+        """Move single groups while that makes the division better, at most `MENDING_PASSES` times through all."""
+        best = self.badness(part)
+        for _ in range(MENDING_PASSES):
+            start = best
+            for group in range(len(part)):
+                for target in range(len(self.wanted)):
+                    moved = part.copy()
+                    moved[group] = target
+                    badness = self.badness(moved)
+                    if badness < best:
+                        part, best = moved, badness
+            if best == start:
+                break
+        return part

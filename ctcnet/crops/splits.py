@@ -53,11 +53,10 @@ def split_groups(
             found=", ".join(map(str, names)),
             fix="add groups, or ask for fewer splits",
         )
-    pinned = ((counts > 0) & ((counts > 0).sum(axis=0) == 1)).any(axis=1)
-    if len(parts) > 1 and (~pinned).sum() < len(parts) - 1:
-        raise _too_many_pinned(names, counts, pinned, parts, class_names)
-    part = best_division(counts, np.array([fractions[name] for name in parts]), seed, pinned)
+    part = best_division(counts, np.array([fractions[name] for name in parts]), seed)
     split = np.array(parts, dtype=object)[part][row_groups]
+    if set(split) != set(parts) or "train" in absent_classes(split, targets[:, targets.sum(axis=0) > 0]):
+        raise _cannot_be_divided(names, counts, parts, class_names)
     check_splits(split, group, targets, class_names=class_names, required=parts)
     return split
 
@@ -117,21 +116,16 @@ def absent_classes(
     return absent
 
 
-def _too_many_pinned(
-    names: np.ndarray,
-    counts: np.ndarray,
-    pinned: np.ndarray,
-    parts: Sequence[str],
-    class_names: Sequence[str] | None,
+def _cannot_be_divided(
+    names: np.ndarray, counts: np.ndarray, parts: Sequence[str], class_names: Sequence[str] | None
 ) -> SplitError:
+    """The error for groups that no division leaves with every class in train and something in every split."""
     labels = class_names_or_numbers(class_names, counts)
-    alone = [
-        f"'{labels[number]}' in '{names[np.flatnonzero(counts[:, number])[0]]}'"
-        for number in np.flatnonzero((counts > 0).sum(axis=0) == 1)
-    ]
+    fewest = np.argsort((counts > 0).sum(axis=0), kind="stable")[:5]
+    held = [f"'{labels[k]}' in {', '.join(repr(str(n)) for n in names[counts[:, k] > 0][:3])}" for k in fewest]
     return SplitError(
-        f"classes with all their crops in one group leave no groups for {', '.join(parts[1:])}",
-        expected="every class in at least two groups",
-        found=f"{'; '.join(alone)}; {int((~pinned).sum())} other group(s)",
-        fix="add groups with these classes, or ask for fewer splits",
+        f"the groups cannot be divided into {', '.join(parts)} with every class in train",
+        expected="groups enough that train can hold every class while each other split has a group",
+        found=f"{len(names)} groups; {'; '.join(held)}",
+        fix="add groups with the classes named, or ask for fewer splits",
     )

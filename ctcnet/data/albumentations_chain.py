@@ -22,7 +22,8 @@ class _ChannelLevels(A.ImageOnlyTransform):
     def __init__(self, settings: Augmentation) -> None:
         super().__init__(p=1.0)
         self.settings = settings
-        self.background = self.scale = np.zeros(1, np.float32)
+        self.background: np.ndarray = np.zeros(1, np.float32)
+        self.scale: np.ndarray = np.ones(1, np.float32)
         self.span = 1.0
 
     def apply(self, img: np.ndarray, **params: Any) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctcnet.crops.folds import folds_from_file, folds_of_groups
-from ctcnet.crops.folds import folds_from_file, folds_of_groups
 from ctcnet.crops.labelled_crops import LabelledCrops
 from ctcnet.crops.splits import check_splits, split_groups
 from ctcnet.errors import SplitError

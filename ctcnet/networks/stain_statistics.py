@@ -18,8 +18,12 @@ from ctcnet.networks.batch_norm import BatchNorm1d
 from ctcnet.networks.precision import in_float32
 from ctcnet.networks.stem import check_channels, role_slots
 
-NUM_STATISTICS = 12
 _NUM_RINGS = 4
+_NUM_AMOUNTS = 7
+_RUNG = 0.05
+_NUM_RUNGS = 60
+NUM_STATISTICS = _NUM_AMOUNTS + _NUM_RINGS + 1 + _NUM_RUNGS
+"""Numbers per channel."""
 
 
 def _ring_weights(height: int, width: int, device: torch.device) -> Tensor:
@@ -35,6 +39,15 @@ def _signed_log(x: Tensor, gain: float) -> Tensor:
     return torch.sign(x) * torch.log1p(gain * torch.abs(x))
 
 
+def _ladder(log_amount: Tensor) -> Tensor:
+    """Piecewise-linear encoding (Gorishniy et al. 2022): rung k rises from 0 to 1 over [k, k + 1] * _RUNG.
+
+    A sharp limit on the amount of stain, as between DNA contents, is then one large weight and needs no steep network.
+    """
+    rungs = torch.arange(_NUM_RUNGS, device=log_amount.device, dtype=log_amount.dtype) * _RUNG
+    return ((log_amount[..., None] - rungs) / _RUNG).clamp(0.0, 1.0)
+
+
 def channel_statistics(x: Tensor, block_px: int) -> Tensor:
     """Statistics of each channel of each crop.
 
@@ -43,8 +56,9 @@ def channel_statistics(x: Tensor, block_px: int) -> Tensor:
         block_px: edge of the blocks whose means are the basis, in pixels; H and W are at least three blocks.
 
     Returns:
-        (N, C, NUM_STATISTICS): log-compressed mean, border level, mean above border, mean of what is positive of that,
-        root mean square, brightest block, ratio of squared mean to mean square (extent), brightest pixel and rings.
+        (N, C, NUM_STATISTICS): logarithms of mean, border level, mean above border, mean of what is positive of that,
+        root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); and the
+        ladder of the positive mean (`_ladder`).
     """
     blocks = F.avg_pool2d(x, block_px)
     h, w = blocks.shape[2:]
@@ -60,7 +74,8 @@ def channel_statistics(x: Tensor, block_px: int) -> Tensor:
     amounts += [positive.amax(2), x.amax((2, 3)) - border]
     rings = above @ _ring_weights(h, w, x.device).to(above.dtype)
     logs = _signed_log(torch.cat([torch.stack(amounts, dim=2), rings], dim=2), gain=10.0)
-    return torch.cat([logs, extent[:, :, None]], dim=2)
+    ladder = _ladder(logs[:, :, 3])
+    return torch.cat([3.0 * (logs - 1.0), 3.0 * extent[:, :, None], ladder], dim=2)
 
 
 class StainStatistics(nn.Module):

@@ -1,7 +1,7 @@
 """From class names to what lies in each crop, with the geometric rules that make the labels true.
 
 Rules, between circles of the bodies' areas, projected:
-- contact: a partner belongs to the event when its circle overlaps the CTC's by 0.2 to 2.0 um;
+- contact: a partner belongs to the event when its circle overlaps the CTC's by 0.2 to 2.5 um;
 - no contact: every other cell keeps at least `NEIGHBOUR_GAP_UM` between its circle and those of the event;
   nothing is generated in between. A neutrophil beside a CTC without contact makes no cluster.
 - platelets: `dots.ADHERENT_LEAST` or more within 1 um of the CTC's circle make a CTC-platelet cluster; free platelets
@@ -28,8 +28,8 @@ CLASSES: tuple[str, ...] = ("ctc", "leukocyte", "ctc_neutrophil_cluster", "ctc_p
 """Classes that can be simulated, in the order of the shipped schema 'five_class'."""
 IS_CTC, IS_LEUKOCYTE, IS_NEUTROPHIL_CLUSTER, IS_PLATELET_CLUSTER, IS_DEBRIS = range(len(CLASSES))
 
-NEIGHBOUR_GAP_UM = 0.8
-PLATELET_GAP_UM = 1.5
+NEIGHBOUR_GAP_UM = 0.5
+PLATELET_GAP_UM = 1.2
 NEIGHBOURS_MOST = 5
 NEAR_MISS_SHARE = 0.35
 """Share of crops with a leukocyte within 4 um of the event (at 1,800 per mm2, 43 % have one within 10 um by chance)."""
@@ -138,7 +138,7 @@ def _partners(
 
 
 def _touching(bodies: Bodies, main: Bodies, angle: Tensor, draws: Draws) -> Bodies:
-    overlap_um = draws.uniform((len(angle),), 0.2, 2.0)
+    overlap_um = draws.uniform((len(angle),), 0.2, 2.5)
     return replace(bodies, centre=cells.touching(angle, main.radius + bodies.radius - overlap_um))
 
 

@@ -72,6 +72,7 @@ class ClassifierModule(LightningModule):
         self.ema_decay, self.unassigned_below = ema_decay, unassigned_below
         self.channels_last, self.compile_network = channels_last, compile
         self.training_settings: dict[str, Any] = {}
+        self.temperature = 1.0
         self.last_answers: Answers | None = None
         self._answers: list[Answers] = []
         if not 0 <= ema_decay < 1 or not 0 <= unassigned_below <= 1:
@@ -124,6 +125,7 @@ class ClassifierModule(LightningModule):
                 found=f"{', '.join(self.data.panel.markers)}; {', '.join(self.data.schema.classes)}",
                 fix="give the panel and the labels that the model was trained with",
             )
+        self.temperature = card.temperature
         plain = checkpoint["state_dict"]
         parts = ("network",) if self.average is None else ("network", "average")
         state = {f"{part}.{key}": value for part in parts for key, value in plain.items()}
@@ -204,7 +206,7 @@ class ClassifierModule(LightningModule):
     def _score(self, part: str) -> None:
         answers, self._answers = gather_answers(self._answers), []
         self.last_answers = answers
-        scores = validation_scores(_softmax(answers.logits), answers.targets)
+        scores = validation_scores(_softmax(answers.logits / self.temperature), answers.targets)
         for name, value in scores.items():
             self.log(f"{part}_{name}", value, prog_bar=name == "macro_f1", rank_zero_only=False, sync_dist=False)
 

@@ -53,10 +53,10 @@ def _card(backbone: str, panel_name: str, crop_size_px: int) -> ModelCard:
 def _session(card: ModelCard, folder: Path, threads: int) -> tuple[onnxruntime.InferenceSession, float, float]:
     """Session of an untrained network, its parameters in thousands and its MMAC per crop."""
     torch.manual_seed(0)
-    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes)).eval().deployable()
+    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes)).deployable()
     example = torch.zeros(1, len(card.panel.channels), card.crop_size_px, card.crop_size_px)
     with torch.no_grad():
-        model = trace(CropGraph(network, card, [0.0] * len(card.labels.classes)), card, 18, "uint16")
+        model = trace(CropGraph(network, card), card, 18, "uint16")
     path = folder / f"{card.backbone}.onnx"
     write_model(model, metadata(card, 18, "uint16"), path)
     options = onnxruntime.SessionOptions()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ctcnet.crops import read_crops
-from ctcnet.crops.store import pack_crops
+from ctcnet.crops.packing import pack_crops
 from ctcnet.data.augmentation import Augmentation
 from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.data.device_augmentation import DeviceAugmentation
@@ -88,7 +88,8 @@ def _plain_batches(folder: Path, batch_size: int, workers: int) -> Iterator:
 
 def _training_step(backbone: str, device: torch.device) -> Step:
     panel, labels = load_panel(PANEL), load_schema(LABELS)
-    network = build_classifier(backbone, panel.roles, len(labels.classes)).to(device, memory_format=torch.channels_last)
+    network = build_classifier(backbone, panel.roles, len(labels.classes)).to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=device.type == "cuda")
     precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
@@ -207,7 +208,7 @@ def main() -> None:
         folder, store = Path(temporary) / "folder", Path(temporary) / "store"
         manifest = write_simulated_crops(folder, count=args.count, seed=0, panel=PANEL)
         crops = read_crops(manifest, load_panel(PANEL), load_schema(LABELS))
-        pack_crops(crops, store, load_panel(PANEL).pixel_size_um, 64, overwrite=False)
+        pack_crops(crops, store, pixel_size_um=load_panel(PANEL).pixel_size_um, crop_size_px=64)
         rows = measure(folder, store, args)
     title = f"Training, {args.device}, 64 px, 5 channels, batches of {args.batch_size}, {args.workers} folder workers"
     print_table(title, rows)

@@ -37,7 +37,7 @@ def test_neutrophil_clusters_touch_a_neutrophil(scenes: dict[str, Scene]) -> Non
     assert both.all()
     assert (scene.bodies.kind[:COUNT] == CTC).all()
     assert (scene.bodies.kind[COUNT : 2 * COUNT] == GRANULOCYTE).all()
-    assert -2.001 <= float(gap.min()) <= float(gap.max()) <= -0.199
+    assert -2.501 <= float(gap.min()) <= float(gap.max()) <= -0.199
     assert (scene.partners >= 1).all()
 
 

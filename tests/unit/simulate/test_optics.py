@@ -60,7 +60,7 @@ def test_second_moment_is_optics_plus_pixel(sigma_px: float) -> None:
     place = np.arange(33) - 16.0
     variances = []
     for phase in np.linspace(-0.5, 0.5, 8, endpoint=False):
-        profile = _bead(sigma_px, phase * PIXEL_UM, 0.0).sum(0)
+        profile = _bead(sigma_px, float(phase) * PIXEL_UM, 0.0).sum(0)
         variances.append((profile * (place - phase) ** 2).sum() / profile.sum())
     assert np.mean(variances) == pytest.approx(sigma_px**2 + 1 / 12, rel=0.03)
 

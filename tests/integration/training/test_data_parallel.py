@@ -1,0 +1,29 @@
+"""Two CPU processes give the weights of one at the same global batch, with dropout and augmentation on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ctcnet.training.command_line import main
+
+pytestmark = pytest.mark.integration
+
+
+def test_two_processes_equal_one(fit_options: Callable, start: Callable, tmp_path: Path) -> None:
+    options = ("--trainer.max_epochs", "2", "--data.batch_size", "15")  # uneven shares
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    process = start(fit_options(together, *options, "--trainer.devices", "2", "--trainer.strategy", "ddp"))
+    assert main(fit_options(alone, *options)) == 0
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors.decode()[-3000:]
+    for name in ("last.ckpt", "best.ckpt"):
+        one = torch.load(alone / name, weights_only=True)["state_dict"]
+        two = torch.load(together / name, weights_only=True)["state_dict"]
+        assert one.keys() == two.keys()
+        differences = {key: float((one[key].double() - two[key].double()).abs().max()) for key in one}
+        worst = max(differences, key=differences.__getitem__)
+        assert differences[worst] <= 1e-5, (name, worst, differences[worst])

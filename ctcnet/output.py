@@ -12,17 +12,28 @@ from pathlib import Path
 from ctcnet.errors import OutputError
 
 
-def check_output(path: str | Path, *, overwrite: bool) -> Path:
+def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = None) -> Path:
     """Check, before any work is done, that an output can be written.
+
+    Args:
+        path: file or folder to write.
+        overwrite: whether an output that stands there may be replaced.
+        made_with: for folders, a file that every folder of this kind holds; one without it is never replaced.
 
     Raises:
         OutputError: `path` exists (an empty folder counts as absent) and `overwrite` is false, or its folder cannot
-            be made or written to.
+            be made or written to; or it is a folder of another kind.
     """
     path = Path(path)
     empty_dir = path.is_dir() and not any(path.iterdir())
     if path.exists() and not empty_dir and not overwrite:
         raise OutputError("exists already", where=path, fix="choose another place, or pass --overwrite")
+    if path.is_dir() and not empty_dir and made_with is not None and not (path / made_with).is_file():
+        raise OutputError(
+            f"is a folder that this command did not write (no {made_with}), and is not overwritten",
+            where=path,
+            fix="choose another place",
+        )
     if path.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise OutputError("is the folder you are in, or one above it", where=path, fix="choose another place")
     try:
@@ -57,13 +68,15 @@ def new_output_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def new_output_dir(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
+def new_output_dir(path: str | Path, *, overwrite: bool, made_with: str) -> Iterator[Path]:
     """Give a folder to write into; on success it becomes `path` in one step, on failure nothing is left.
+
+    Args: as in `check_output`.
 
     Raises:
         OutputError: see `check_output`; also when the disk is full or the path is a file.
     """
-    path = check_output(path, overwrite=overwrite)
+    path = check_output(path, overwrite=overwrite, made_with=made_with)
     if path.is_file():
         raise OutputError("is a file", where=path, expected="the path of a folder")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -55,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
     for module in ("scipy", "matplotlib", "jinja2"):
         import_extra(module, "train")
     from ctcnet.crops import read_crops
-    from ctcnet.evaluation.evaluation_run import EvaluationSettings, evaluate_crops, write_evaluation
+    from ctcnet.evaluation.evaluation_run import METRICS_FILE, EvaluationSettings, evaluate_crops, write_evaluation
     from ctcnet.evaluation.leave_out import batches_to_leave_out, evaluate_left_out
 
     if args.bootstrap < 0 or args.batch_size < 1:
         raise SettingError("--bootstrap is below 0 or --batch-size below 1", where="ctcnet evaluate")
-    check_output(args.output, overwrite=args.overwrite)
+    check_output(args.output, overwrite=args.overwrite, made_with=METRICS_FILE)
     settings = EvaluationSettings(
         args.split, args.include_seen, args.prior, args.levels, args.batch_size, args.bootstrap, args.seed, "evaluating"
     )
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"note: {note}")
     with model_path.open("rb") as stream:
         digest = file_digest(stream, "sha256").hexdigest()
-    with new_output_dir(args.output, overwrite=args.overwrite) as folder:
+    with new_output_dir(args.output, overwrite=args.overwrite, made_with=METRICS_FILE) as folder:
         if args.leave_out is None:
             evaluation = evaluate_crops(predictor, crops, schema, settings, source=args.manifest, model_sha256=digest)
         else:

@@ -33,11 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pack, and say what was written."""
     from ctcnet.crops import pack_crops, read_crops
+    from ctcnet.crops.source_kind import STORE_FILE
     from ctcnet.labels import load_schema
     from ctcnet.output import check_output
     from ctcnet.panel import load_panel
 
-    check_output(args.output, overwrite=args.overwrite)
+    check_output(args.output, overwrite=args.overwrite, made_with=STORE_FILE)
     crops = read_crops(
         args.source,
         load_panel(args.panel) if args.panel else None,

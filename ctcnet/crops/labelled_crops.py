@@ -50,6 +50,7 @@ class LabelledCrops:
         source: what holds the pixels.
         source_rows: int64 (N,), the rows' places in `source`.
         notes: sentences that a user should read, such as how groups were made where none are known.
+        simulated: whether the crops are simulated; None where that is not known.
     """
 
     panel: Panel
@@ -67,6 +68,7 @@ class LabelledCrops:
     source: CropSource
     source_rows: np.ndarray
     notes: tuple[str, ...] = ()
+    simulated: bool | None = None
 
     def __len__(self) -> int:
         return len(self.path)

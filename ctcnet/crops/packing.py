@@ -57,7 +57,7 @@ def pack_crops(
         out: folder of the store; it appears whole or not at all.
         pixel_size_um: micrometres per pixel of the store; None takes the size that all crops share.
         crop_size_px: side of the store's crops; what is beyond a crop is filled as in `resample_crop`.
-        overwrite: whether a store, or anything else, that stands at `out` is replaced.
+        overwrite: whether a store that stands at `out` is replaced.
 
     Returns:
         `out`.
@@ -68,7 +68,7 @@ def pack_crops(
         ManifestError: the crops' pixel sizes differ and none is given, or integer and float images are mixed.
         SettingError: a size is not positive.
     """
-    check_output(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite, made_with=STORE_FILE)
     if crop_size_px < 4 or (pixel_size_um is not None and not 0 < pixel_size_um < 100):
         raise SettingError(
             "the store's scale or size is impossible",
@@ -76,7 +76,7 @@ def pack_crops(
             found=f"{crop_size_px} px, {pixel_size_um} um",
         )
     size_um = common_pixel_size_um(crops) if pixel_size_um is None else float(pixel_size_um)
-    with new_output_dir(out, overwrite=overwrite) as folder:
+    with new_output_dir(out, overwrite=overwrite, made_with=STORE_FILE) as folder:
         dtype, pixels_sha256 = _write_pixels(crops, folder / PIXELS_FILE, size_um, crop_size_px)
         digests = crops.source.digests(crops.source_rows)
         pq.write_table(_index(crops, digests), folder / INDEX_FILE, compression="zstd")
@@ -87,6 +87,7 @@ def pack_crops(
             schema=crops.schema,
             pixel_size_um=size_um,
             crop_size_px=crop_size_px,
+            simulated=crops.simulated,
             sha256=training_data_hash(crops, digests),
             pixels_sha256=pixels_sha256,
         )

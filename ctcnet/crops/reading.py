@@ -15,7 +15,7 @@ from ctcnet.crops.finding import Finding, raise_first_error
 from ctcnet.crops.image_file import files_of_crop, read_bytes
 from ctcnet.crops.labelled_crops import LabelledCrops
 from ctcnet.crops.manifest import CropTable, parse_manifest
-from ctcnet.crops.source_kind import class_of_image, images_below, is_store
+from ctcnet.crops.source_kind import SIMULATION_FILE, class_of_image, images_below, is_store
 from ctcnet.crops.store import StoreSource, map_pixels, read_header, read_index, store_channels
 from ctcnet.crops.table_file import TABLE_ENDINGS, TextTable, read_table
 from ctcnet.errors import CtcnetError, LabelError, ManifestError, SettingError
@@ -165,6 +165,7 @@ def _file_crops(
         source=source,
         source_rows=np.arange(count),
         notes=notes,
+        simulated=True if (folder / SIMULATION_FILE).is_file() else None,
     )
 
 
@@ -220,6 +221,7 @@ def _store_crops(folder: Path, panel: Panel | None, schema: LabelSchema | None, 
         scale=scale,
         source=StoreSource(folder, header, channels, digests, pixels),
         source_rows=np.arange(header.count),
+        simulated=header.simulated,
     )
 
 

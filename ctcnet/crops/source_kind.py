@@ -8,6 +8,8 @@ from ctcnet.errors import ManifestError
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
 STORE_FILE = "store.json"
+SIMULATION_FILE = "simulation.json"
+"""Stands beside the manifest of simulated crops."""
 
 
 def is_store(source: Path) -> bool:

@@ -24,7 +24,7 @@ INDEX_FILE = "index.parquet"
 STORE_FORMAT = 1
 STORE_KEYS = (
     *("store_format", "software_version", "count", "dtype", "crop_size_px", "pixel_size_um"),
-    *("panel", "labels", "sha256", "pixels_sha256"),
+    *("panel", "labels", "simulated", "sha256", "pixels_sha256"),
 )
 
 
@@ -35,6 +35,7 @@ class StoreHeader:
     Attributes:
         panel, schema: channels of the pixels; classes of the targets, None where unlabelled.
         pixel_size_um, crop_size_px: scale and side of all crops.
+        simulated: whether the crops are simulated; None where that is not known.
         sha256: hash of the training data, see `LabelledCrops.sha256`; that of the files the store was packed from.
         pixels_sha256: hash of the pixels in `crops.npy`, in order.
     """
@@ -45,6 +46,7 @@ class StoreHeader:
     schema: LabelSchema | None
     pixel_size_um: float
     crop_size_px: int
+    simulated: bool | None
     sha256: str
     pixels_sha256: str
 
@@ -155,6 +157,7 @@ def read_header(folder: Path) -> StoreHeader:
             schema=None if content["labels"] is None else schema_from_dict(content["labels"], where=path),
             pixel_size_um=float(content["pixel_size_um"]),
             crop_size_px=int(content["crop_size_px"]),
+            simulated=content["simulated"],
             sha256=str(content["sha256"]),
             pixels_sha256=str(content["pixels_sha256"]),
         )
@@ -175,6 +178,7 @@ def header_to_dict(header: StoreHeader, software_version: str) -> dict[str, Any]
         "pixel_size_um": header.pixel_size_um,
         "panel": header.panel.to_dict(),
         "labels": None if header.schema is None else header.schema.to_dict(),
+        "simulated": header.simulated,
         "sha256": header.sha256,
         "pixels_sha256": header.pixels_sha256,
     }

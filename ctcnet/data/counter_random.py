@@ -54,13 +54,14 @@ def uniform(sample_seed: Tensor, stream: int, count: int) -> Tensor:
     Args:
         sample_seed: (N,) int64.
         stream: number of the stream, so that two uses of one seed do not see the same numbers.
-        count: numbers per sample.
+        count: numbers per sample, below a million.
 
     Returns:
         (N, count) float32 on the device of the seeds.
     """
-    seed = _mix((sample_seed & _LOW_32) ^ (0x9E3779B9 + stream))
+    seed = _mix(sample_seed & _LOW_32)
     seed = _mix(seed ^ ((sample_seed >> 32) & _LOW_32))
-    position = _mix(torch.arange(1, count + 1, device=sample_seed.device, dtype=torch.int64))
+    first = 1 + (stream << 20)
+    position = _mix(torch.arange(first, first + count, device=sample_seed.device, dtype=torch.int64))
     bits = _mix(seed[:, None] ^ position[None])
     return (bits >> 8).to(torch.float32) / float(1 << 24)

@@ -41,7 +41,6 @@ class CropDataModule(LightningDataModule):
         seed: seed of order and augmentation, 0 or greater.
         split: how groups are divided.
         augmentation: what is done to training crops.
-        simulated: whether the crops are simulated, for the model card; None where that is not known.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class CropDataModule(LightningDataModule):
         seed: int = 0,
         split: SplitSettings = SplitSettings(),  # noqa: B008  (frozen)
         augmentation: Augmentation = Augmentation(),  # noqa: B008  (frozen)
-        simulated: bool | None = None,
     ) -> None:
         super().__init__()
         self.manifest = manifest
@@ -70,7 +68,7 @@ class CropDataModule(LightningDataModule):
         self.assumed_pixel_size_um = assumed_pixel_size_um
         self.normalization = normalization
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.split, self.augmentation, self.simulated = split, augmentation, simulated
+        self.split, self.augmentation = split, augmentation
         self._crops: LabelledCrops | None = None
         self._fed = np.array([role != "none" for role in self.source_panel.roles])
         if crop_size_px < 16 or crop_size_px % 4:
@@ -155,6 +153,7 @@ class CropDataModule(LightningDataModule):
             drop_last=training,
             seed=self.seed,
             num_workers=self.num_workers if all_processes else 0,
+            current_epoch=None if trainer is None or not training else lambda: trainer.current_epoch,
             rank=0 if trainer is None else trainer.global_rank,
             world_size=1 if trainer is None else trainer.world_size,
             pin_memory=torch.cuda.is_available(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,8 @@ def _as_is(batch: Batch) -> Batch:
 class ResumableLoader:
     """Batches of a `CropDataset`, with `state_dict` and `load_state_dict`.
 
-    Each time it is iterated over it goes on to the next epoch, except right after `load_state_dict`, when it goes on
-    where the state was taken. Nothing that workers fetched ahead counts as seen.
+    Each time it is iterated over it starts the epoch that the run is in, except after `load_state_dict`, when it goes
+    on where the state was taken if that is in the same epoch. Nothing that workers fetched ahead counts as seen.
 
     Args:
         dataset: the crops.
@@ -43,6 +43,7 @@ class ResumableLoader:
         drop_last: leave out the last batch of an epoch when it is not full, unless it is the only one.
         seed: seed of the run.
         num_workers: processes that read ahead; 0 reads in the caller's.
+        current_epoch: gives the epoch that the run is in; None stands for epoch 0 always.
         rank, world_size: this process and the number of them; process r gets crops r, r + world_size, ... of a batch.
         pin_memory: for faster copies to a GPU.
 
@@ -59,6 +60,7 @@ class ResumableLoader:
         drop_last: bool,
         seed: int,
         num_workers: int = 0,
+        current_epoch: Callable[[], int] | None = None,
         rank: int = 0,
         world_size: int = 1,
         pin_memory: bool = False,
@@ -76,7 +78,8 @@ class ResumableLoader:
         self.batch_size = batch_size
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self.rank, self.world_size = rank, world_size
-        self.epoch, self._done, self._resumed = -1, 0, False
+        self.epoch, self._done, self._resumed = 0, 0, False
+        self._current_epoch = current_epoch or (lambda: 0)
         self._loader = DataLoader(
             dataset,
             batch_sampler=_EpochRequests(self),  # pyright: ignore
@@ -107,9 +110,9 @@ class ResumableLoader:
         return self._batches()
 
     def _batches(self) -> Iterator[Batch]:
-        finished = self._done >= len(self)
-        if self.epoch < 0 or finished or not self._resumed:
-            self.epoch, self._done = self.epoch + 1, 0
+        epoch = self._current_epoch()
+        if not self._resumed or self.epoch != epoch:
+            self.epoch, self._done = epoch, 0
         self._resumed = False
         for batch in self._loader:
             self._done += 1

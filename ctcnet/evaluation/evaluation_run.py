@@ -24,8 +24,7 @@ from ctcnet.model_card import ModelCard
 from ctcnet.runtime import Predictions, Predictor, classify_crops
 from ctcnet.runtime.crop_prediction import match_channels
 
-SIMULATION_FILE = "simulation.json"
-"""Stands beside a manifest of simulated crops."""
+METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def evaluate_crops(
         crops: labelled crops; their `targets` stand in the order of the model's classes.
         schema: the model's classes, with the roll-ups to report.
         settings: see there.
-        source: where the crops come from, for the record and to see whether they are simulated.
+        source: where the crops come from, for the record.
         model_sha256: hash of the model's file, for the record.
 
     Raises:
@@ -98,7 +97,7 @@ def evaluate_crops(
     scored = score_crops(part, schema, predictions, levels, card, None if settings.prior is None else prior)
     metrics = {
         **summarise(scored, prior, resamples=settings.resamples, seed=settings.seed),
-        **provenance(card, scored, prior, settings, source, model_sha256),
+        **provenance(card, scored, prior, settings, source, crops.simulated, model_sha256),
         "seen_groups_left_out": chosen.seen_groups_left_out,
         "includes_seen_groups": chosen.includes_seen_groups,
     }
@@ -139,14 +138,9 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
     galleries, white = make_galleries(scored, read, background, scale, card.panel)
     text = json.dumps(evaluation.metrics, indent=2, allow_nan=False)
-    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    (folder / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
     write_predictions(folder / "predictions.parquet", scored)
     write_report(folder / "report.html", scored, evaluation.metrics, galleries, white, card.panel.markers)
-
-
-def is_simulated(source: Path) -> bool:
-    """Whether `simulation.json` lies beside a manifest, or in the folder that is the source."""
-    return (source if source.is_dir() else source.parent).joinpath(SIMULATION_FILE).is_file()
 
 
 def _levels_shown(evaluation: Evaluation, channels: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -169,10 +163,11 @@ def provenance(
     prior: np.ndarray,
     settings: EvaluationSettings,
     source: Path,
+    simulated: bool | None,
     model_sha256: str,
 ) -> dict[str, Any]:
     """What `metrics.json` says beside the figures: model, data, prior and whether cells are simulated."""
-    trained_on_simulated, data_simulated = card.training_data.simulated, is_simulated(source)
+    trained_on_simulated, data_simulated = card.training_data.simulated, bool(simulated)
     who = [
         text
         for text, holds in (

@@ -79,7 +79,7 @@ def evaluate_left_out(
     used = np.sum(priors, axis=0) / len(scored)
     metrics: dict[str, Any] = {
         **summarise(scored, used, resamples=settings.resamples, seed=settings.seed),
-        **provenance(card, scored, used, settings, source, model_sha256),
+        **provenance(card, scored, used, settings, source, crops.simulated, model_sha256),
         "seen_groups_left_out": 0,
         "includes_seen_groups": False,
         "leave_out": {

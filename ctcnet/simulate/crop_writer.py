@@ -13,6 +13,7 @@ import tifffile
 import torch
 
 import ctcnet
+from ctcnet.crops.source_kind import SIMULATION_FILE
 from ctcnet.errors import SettingError
 from ctcnet.output import new_output_dir
 from ctcnet.panel import Panel, load_panel
@@ -65,7 +66,7 @@ def write_simulated_crops(
     if difficulty not in DIFFICULTIES:
         raise SettingError("is unknown", where="difficulty", expected=", ".join(DIFFICULTIES), found=difficulty)
     plan = plan_crops(count, seed, groups, class_fractions)
-    with new_output_dir(out, overwrite=overwrite) as folder:
+    with new_output_dir(out, overwrite=overwrite, made_with=SIMULATION_FILE) as folder:
         simulator = CropSimulator(
             panel,
             crop_size_px=crop_size_px,
@@ -94,7 +95,7 @@ def write_simulated_crops(
             "tumours": {_group_name(g): TUMOURS[int(t)] for g, t in enumerate(simulator.groups.tumour)},
             "panel": panel.to_dict(),
         }
-        (folder / "simulation.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (folder / SIMULATION_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return Path(out) / "manifest.csv"
 
 

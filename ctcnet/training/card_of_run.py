@@ -20,7 +20,7 @@ def training_data_card(data: CropDataModule) -> TrainingDataCard:
     seen = np.concatenate([train.group, data.crops.group[data.rows_of("val")]])
     return TrainingDataCard(
         sha256=train.sha256,
-        simulated=data.simulated,
+        simulated=data.crops.simulated,
         crops=len(train),
         groups=len(set(train.group)),
         crops_per_class={name: float(n) for name, n in zip(data.schema.classes, counts, strict=True)},

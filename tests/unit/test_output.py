@@ -8,6 +8,10 @@ from ctcnet.output import check_output, new_output_dir, new_output_file
 pytestmark = pytest.mark.unit
 
 
+def _new_folder(path: Path, *, overwrite: bool):
+    return new_output_dir(path, overwrite=overwrite, made_with="a")
+
+
 def _leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -19,11 +23,11 @@ def test_file_appears_when_finished(tmp_path: Path):
     assert (tmp_path / "sub" / "a.txt").read_text() == "done"
 
 
-@pytest.mark.parametrize("make", [new_output_file, new_output_dir])
+@pytest.mark.parametrize("make", [new_output_file, _new_folder])
 def test_nothing_is_left_when_work_fails(tmp_path: Path, make):
     def work() -> None:
         with make(tmp_path / "out", overwrite=False) as part:
-            if make is new_output_dir:
+            if make is _new_folder:
                 (part / "half").write_text("x")
             else:
                 part.write_text("half")
@@ -34,12 +38,12 @@ def test_nothing_is_left_when_work_fails(tmp_path: Path, make):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("make", [new_output_file, new_output_dir])
+@pytest.mark.parametrize("make", [new_output_file, _new_folder])
 def test_existing_output_needs_overwrite(tmp_path: Path, make):
     path = tmp_path / "out"
     for overwrite in (False, True):
         with make(path, overwrite=overwrite) as part:
-            (part / "a" if make is new_output_dir else part).write_text(str(overwrite))
+            (part / "a" if make is _new_folder else part).write_text(str(overwrite))
     assert ((path / "a") if path.is_dir() else path).read_text() == "True"
     with pytest.raises(OutputError, match="--overwrite"), make(path, overwrite=False):
         pass
@@ -47,9 +51,9 @@ def test_existing_output_needs_overwrite(tmp_path: Path, make):
 
 
 def test_an_overwrite_that_fails_keeps_the_old_output(tmp_path: Path):
-    with new_output_dir(tmp_path / "out", overwrite=False) as part:
+    with new_output_dir(tmp_path / "out", overwrite=False, made_with="a") as part:
         (part / "a").write_text("old")
-    with pytest.raises(KeyError), new_output_dir(tmp_path / "out", overwrite=True) as part:
+    with pytest.raises(KeyError), new_output_dir(tmp_path / "out", overwrite=True, made_with="a") as part:
         raise KeyError
     assert (tmp_path / "out" / "a").read_text() == "old"
 
@@ -65,3 +69,12 @@ def test_the_working_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "precious").write_text("x")
     with pytest.raises(OutputError, match="folder you are in"):
         check_output(".", overwrite=True)
+
+
+def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path):
+    precious = tmp_path / "photos"
+    precious.mkdir()
+    (precious / "b").write_text("x")
+    with pytest.raises(OutputError, match="did not write"), _new_folder(precious, overwrite=True):
+        pass
+    assert (precious / "b").read_text() == "x"

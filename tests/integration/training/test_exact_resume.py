@@ -73,7 +73,7 @@ def test_killed_in_mid_epoch(
 def test_every_saved_step_resumes_alike(
     fit_options: Callable, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped right after the save at step 10 of 6 a epoch, and after the save at the end of an epoch."""
+    """Stopped right after the save at step 10 of 6 an epoch, and after the save at the end of an epoch."""
     from ctcnet.training.model_selection import ModelSelection
 
     save = ModelSelection._save_last

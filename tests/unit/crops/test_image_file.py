@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ctcnet.crops.image_file import read_image
+from ctcnet.crops.tiff_image import decode_tiff
 from ctcnet.errors import CtcnetError, ImageError, PanelError
 from ctcnet.panel import Channel, Panel
 
@@ -228,3 +230,15 @@ def test_truncated_tiff_never_passes(tmp_path: Path, share: float, kind: str) ->
     except CtcnetError:
         return
     np.testing.assert_array_equal(read, image)  # only what follows the last pixel was cut off
+
+
+def test_every_cut_through_compressed_strips_is_noticed() -> None:
+    """Decoders of LZW can stop short without complaint: what the pages point to has to be inside the file."""
+    image = np.random.default_rng(0).integers(1, 65535, (2, 16, 16)).astype(np.uint16)
+    file = BytesIO()
+    tifffile.imwrite(file, image, rowsperstrip=4, compression="lzw", metadata={"axes": "CYX"}, photometric="minisblack")
+    content = file.getvalue()
+    for size in range(len(content) // 3, len(content)):
+        with pytest.raises(CtcnetError):
+            decode_tiff(content[:size], Path("cut.tif"))
+    np.testing.assert_array_equal(decode_tiff(content, Path("whole.tif")).pixels, image)

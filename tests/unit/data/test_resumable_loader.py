@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctcnet.data.counter_random import sample_seeds
+from ctcnet.data.crop_dataset import CropDataset
+from ctcnet.data.resumable_loader import ResumableLoader
+from ctcnet.errors import SettingError
+
+pytestmark = pytest.mark.unit
+
+
+def dataset(count: int, seed: int = 0) -> CropDataset:
+    crops = np.arange(count, dtype=np.uint16)[:, None, None, None] * np.ones((1, 2, 4, 4), np.uint16)
+    ones = np.ones((count, 2), np.float32)
+    targets = np.eye(3, dtype=np.float32)[np.arange(count) % 3]
+    weight = np.ones(count, np.float32)
+    return CropDataset(
+        lambda rows: crops[rows], targets, weight, 0 * ones, ones, seed=seed, augmentation=None, full_scale=4095
+    )
+
+
+def loader(count: int, batch_size: int, **options) -> ResumableLoader:
+    chosen = {"shuffle": True, "drop_last": True, "seed": 0, **options}
+    return ResumableLoader(dataset(count), batch_size, **chosen)
+
+
+def rows(batches) -> list[list[int]]:
+    return [batch["index"].tolist() for batch in batches]
+
+
+@settings(max_examples=30, deadline=None)
+@given(count=st.integers(1, 60), batch_size=st.integers(1, 20), world=st.integers(1, 3), epoch=st.integers(0, 3))
+def test_processes_share_each_global_batch(count: int, batch_size: int, world: int, epoch: int) -> None:
+    if batch_size < world or count < world:
+        return
+    whole = rows(loader(count, batch_size, current_epoch=lambda: epoch))
+    shares = [
+        rows(loader(count, batch_size, current_epoch=lambda: epoch, rank=r, world_size=world)) for r in range(world)
+    ]
+    assert len(whole) == max(1, count // batch_size) == len(loader(count, batch_size))
+    for number, batch in enumerate(whole):
+        assert sorted(batch) == sorted(row for share in shares for row in share[number])
+
+
+def test_validation_sees_every_row_in_order_and_no_process_goes_without_a_batch() -> None:
+    options = {"shuffle": False, "drop_last": False}
+    assert rows(loader(7, 3, **options)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert rows(loader(7, 3, **options, rank=1, world_size=2)) == [[1], [4], [6]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_goes_on_where_the_state_was_taken(workers: int) -> None:
+    epoch = [1]
+    first = loader(23, 4, current_epoch=lambda: epoch[0], num_workers=workers)
+    whole = rows(loader(23, 4, current_epoch=lambda: 1))
+    iterator = iter(first)
+    seen = rows([next(iterator), next(iterator)])
+    state = first.state_dict()
+    assert state == {"epoch": 1, "done": 2}
+    second = loader(23, 4, current_epoch=lambda: epoch[0], num_workers=workers)
+    second.load_state_dict(state)
+    assert seen + rows(second) == whole
+    epoch[0] = 2
+    assert rows(second) == rows(loader(23, 4, current_epoch=lambda: 2)) != whole
+
+
+def test_state_of_a_finished_epoch_starts_the_next() -> None:
+    resumed = loader(8, 4, current_epoch=lambda: 3)
+    resumed.load_state_dict({"epoch": 2, "done": 2})
+    assert rows(resumed) == rows(loader(8, 4, current_epoch=lambda: 3))
+
+
+def test_batches_hold_what_they_say() -> None:
+    batch = next(iter(loader(6, 6)))
+    assert batch["crops"].dtype == torch.uint16
+    assert batch["crops"].shape == (6, 2, 4, 4)
+    assert (batch["crops"][:, 0, 0, 0].int() == batch["index"]).all()
+    assert batch["presence"].all()
+    assert (batch["target"].argmax(1) == batch["index"] % 3).all()
+    assert (batch["sample_seed"].numpy() == sample_seeds(0, 0, batch["index"].numpy())).all()
+
+
+def test_refuses_a_batch_smaller_than_the_number_of_processes() -> None:
+    with pytest.raises(SettingError, match="processes"):
+        loader(8, 2, world_size=3)
+
+
+def test_seed_zero_is_a_seed() -> None:
+    assert rows(loader(30, 5, seed=0)) == rows(loader(30, 5, seed=0))
+    assert rows(loader(30, 5, seed=0)) != rows(loader(30, 5, seed=1))
+    numbers = np.arange(1000)
+    seeds = [sample_seeds(s, e, numbers) for s in (0, 1) for e in (0, 1)]
+    assert len(np.unique(np.concatenate(seeds))) == 4000

@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     predictor = load_predictor(model_path, args.device, args.threads)
     panel = _panel(args.panel, args.input, predictor)
     crops = read_crops(args.input, panel, assumed_pixel_size_um=args.pixel_size_um, labelled=False)
+    for note in crops.notes:
+        print(f"note: {note}")
     predictions, levels = classify_crops(
         predictor, crops, levels=args.levels, batch_size=args.batch_size, progress="classifying, in batches"
     )

@@ -15,9 +15,9 @@ from ctcnet.crops.finding import Finding, raise_first_error
 from ctcnet.crops.image_file import files_of_crop, read_bytes
 from ctcnet.crops.labelled_crops import LabelledCrops
 from ctcnet.crops.manifest import CropTable, parse_manifest
-from ctcnet.crops.source_kind import SIMULATION_FILE, class_of_image, images_below, is_store
+from ctcnet.crops.source_kind import SIMULATION_FILE, class_of_image, images_below, is_store, manifest_in
 from ctcnet.crops.store import StoreSource, map_pixels, read_header, read_index, store_channels
-from ctcnet.crops.table_file import TABLE_ENDINGS, TextTable, read_table
+from ctcnet.crops.table_file import TextTable, read_table
 from ctcnet.errors import CtcnetError, LabelError, ManifestError, SettingError
 from ctcnet.labels import LabelSchema
 from ctcnet.panel import Panel
@@ -97,13 +97,14 @@ def scan_crops(
     if not source.exists():
         raise ManifestError("there is no such file or folder", where=source, fix="check the path")
     findings: list[Finding] = []
+    source, listed = manifest_in(source)
     try:
         if is_store(source):
             crops = _store_crops(source, panel, schema, labelled)
             return ScannedCrops(crops, [f"{source}, row {row + 1}" for row in range(len(crops))], findings)
         if panel is None:
             raise SettingError("these crops need a panel", where=source, fix="state it with --panel")
-        table, notes = _text_table(source, schema, labelled)
+        table, notes = _text_table(source, labelled)
         rows = parse_manifest(table, panel, schema, labelled, findings)
     except CtcnetError as error:
         if isinstance(error, SettingError):
@@ -112,29 +113,19 @@ def scan_crops(
     if rows is None:
         return ScannedCrops(None, [], findings)
     folder = source if source.is_dir() else source.parent
-    crops = _file_crops(rows, folder, panel, assumed_pixel_size_um, notes)
+    crops = _file_crops(rows, folder, panel, assumed_pixel_size_um, (*listed, *notes))
     if look_for_files:
         findings.extend(_missing_files(crops))
     return ScannedCrops(crops, rows.where, findings)
 
 
-def _text_table(source: Path, schema: LabelSchema | None, labelled: bool | None) -> tuple[TextTable, tuple[str, ...]]:
+def _text_table(source: Path, labelled: bool | None) -> tuple[TextTable, tuple[str, ...]]:
     """A manifest's columns, or those that a folder stands for."""
     if source.is_file():
         return read_table(source), ()
     paths = images_below(source)
     classes = [class_of_image(path) for path in paths]
     columns, notes = {"path": paths}, []
-    manifests = [
-        file.name for file in sorted(source.iterdir()) if file.stem == "manifest" and file.suffix in TABLE_ENDINGS
-    ]
-    if manifests and labelled:
-        raise ManifestError(
-            f"is a folder with a manifest in it ({manifests[0]})",
-            where=source,
-            expected="the manifest itself, or a folder of class folders without one",
-            fix=f"give {source / manifests[0]}",
-        )
     if labelled or (labelled is None and None not in classes and len(set(classes)) > 1):
         if None in classes:
             raise LabelError(

@@ -8,6 +8,7 @@ from ctcnet.errors import ManifestError
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
 STORE_FILE = "store.json"
+MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
 SIMULATION_FILE = "simulation.json"
 """Stands beside the manifest of simulated crops."""
 
@@ -15,6 +16,30 @@ SIMULATION_FILE = "simulation.json"
 def is_store(source: Path) -> bool:
     """Whether `source` is the folder of a packed store (whole or damaged)."""
     return source.is_dir() and (source / STORE_FILE).is_file()
+
+
+def manifest_in(source: Path) -> tuple[Path, tuple[str, ...]]:
+    """The manifest that a folder holds, with a note that says so; any other source as it is, without a note.
+
+    A manifest knows the cartridges' levels, which must not be lost because its folder was named.
+
+    Raises:
+        ManifestError: the folder holds more than one.
+    """
+    if not source.is_dir():
+        return source, ()
+    found = [source / name for name in MANIFEST_NAMES if (source / name).is_file()]
+    if len(found) > 1:
+        raise ManifestError(
+            f"holds more than one manifest ({', '.join(path.name for path in found)})",
+            where=source,
+            fix="give the path of the one that counts",
+        )
+    if not found:
+        return source, ()
+    return found[0], (
+        f"{source} holds {found[0].name}, which says what its crops are; images not listed there are left out",
+    )
 
 
 def images_below(folder: Path) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ctcnet.data.counter_random import uniform
 from ctcnet.errors import SettingError
+from ctcnet.seeded_random import uniform
 
 _DROP_STREAM = 7
 

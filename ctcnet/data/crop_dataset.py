@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ctcnet.data.augmentation import Augmentation, all_present, channel_presence
-from ctcnet.data.counter_random import sample_seeds
+from ctcnet.data.sample_seeds import sample_seeds
 
 Batch = dict[str, Tensor]
 """crops (B, C, S, S) raw counts, background and scale (B, C) float32, presence (B, C) bool, target (B, K) float32,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctcnet.data.augmentation import Augmentation
-from ctcnet.data.counter_random import uniform
+from ctcnet.seeded_random import uniform
 
 _DIHEDRAL, _AFFINE, _DEFOCUS, _GAIN, _OFFSET, _NOISE = range(6)
 _NOISE_TABLE = 1 << 21
@@ -46,51 +46,51 @@ class DeviceAugmentation(nn.Module):
         """
         own = self.settings
         lowest = counts.amin(dim=(1, 2, 3), keepdim=True).clamp(max=0)
-        if own.dihedral:
-            counts = dihedral(counts, (uniform(sample_seed, _DIHEDRAL, 1)[:, 0] * 8).long())
+        element = (uniform(sample_seed, _DIHEDRAL, 1)[:, 0] * (8 if own.dihedral else 0)).long()
         if own.affine > 0:
-            counts = self._affine(counts, uniform(sample_seed, _AFFINE, 5))
+            out = self._affine(counts, element, uniform(sample_seed, _AFFINE, 5))
+        else:
+            out = dihedral(counts, element) if own.dihedral else counts.clone()
         if own.defocus > 0 and own.defocus_px > 0:
-            counts = self._defocus(counts, uniform(sample_seed, _DEFOCUS, 2))
+            self._defocus_(out, uniform(sample_seed, _DEFOCUS, 2))
         if own.gain > 0 or own.offset > 0:
-            counts = self._gain_and_offset(counts, background, scale, sample_seed)
+            self._gain_and_offset_(out, background, scale, sample_seed)
         if own.shot_noise > 0:
-            counts = self._shot_noise(counts, background, sample_seed)
-        return torch.maximum(counts.clamp(max=self.full_scale), lowest)
+            self._shot_noise_(out, background, sample_seed)
+        return out.clamp_(max=self.full_scale).clamp_(min=lowest)
 
-    def _affine(self, counts: Tensor, draws: Tensor) -> Tensor:
+    def _affine(self, counts: Tensor, element: Tensor, draws: Tensor) -> Tensor:
+        """The small map and the dihedral element at once: one interpolation."""
         own, side = self.settings, counts.shape[-1]
-        signed = 2 * draws[:, 1:] - 1
-        signed = signed * (draws[:, :1] < own.affine)
+        signed = (2 * draws[:, 1:] - 1) * (draws[:, :1] < own.affine)
         angle = signed[:, 0] * math.radians(own.rotate_deg)
         size = 1 / (1 + signed[:, 1] * own.zoom)
-        shift = signed[:, 2:] * (2 * own.shift_px / side)
         cosine, sine = torch.cos(angle) * size, torch.sin(angle) * size
-        matrix = torch.stack(
-            [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], dim=1
-        )
+        small = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], dim=1)
+        shift = signed[:, 2:, None] * (2 * own.shift_px / side)
+        matrix = torch.cat([dihedral_matrix(element) @ small, shift], dim=2)
         grid = F.affine_grid(matrix, list(counts.shape), align_corners=False)
         return F.grid_sample(counts, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
-    def _defocus(self, counts: Tensor, draws: Tensor) -> Tensor:
-        sigma_px = draws[:, 1] * self.settings.defocus_px * (draws[:, 0] < self.settings.defocus)
-        blur = blur_matrix(sigma_px, counts.shape[-1])[:, None]
-        return blur @ counts @ blur.transpose(-1, -2)
+    def _defocus_(self, crops: Tensor, draws: Tensor) -> None:
+        chosen = torch.nonzero(draws[:, 0] < self.settings.defocus)[:, 0]
+        blur = blur_matrix(draws[chosen, 1] * self.settings.defocus_px, crops.shape[-1])[:, None]
+        crops[chosen] = blur @ crops[chosen] @ blur.transpose(-1, -2)
 
-    def _gain_and_offset(self, counts: Tensor, background: Tensor, scale: Tensor, sample_seed: Tensor) -> Tensor:
-        channels = counts.shape[1]
+    def _gain_and_offset_(self, crops: Tensor, background: Tensor, scale: Tensor, sample_seed: Tensor) -> None:
+        channels = crops.shape[1]
         gain = torch.exp((2 * uniform(sample_seed, _GAIN, channels) - 1) * self.settings.gain)
         offset = (2 * uniform(sample_seed, _OFFSET, channels) - 1) * self.settings.offset * scale
-        return counts * gain[..., None, None] + (background * (1 - gain) + offset)[..., None, None]
+        crops.mul_(gain[..., None, None]).add_((background * (1 - gain) + offset)[..., None, None])
 
-    def _shot_noise(self, counts: Tensor, background: Tensor, sample_seed: Tensor) -> Tensor:
-        n, channels, height, width = counts.shape
+    def _shot_noise_(self, crops: Tensor, background: Tensor, sample_seed: Tensor) -> None:
+        n, channels, height, width = crops.shape
         draws = uniform(sample_seed, _NOISE, 1 + channels)
         start = (draws[:, 1:].double() * (_NOISE_TABLE - height * width)).long()
-        windows = self._noise_on(counts.device).unfold(0, height * width, 1)
-        noise = windows[start.flatten()].view(n, channels, height, width)
-        signal = (counts - background[..., None, None]).clamp(min=0)
-        return counts + noise * torch.sqrt(signal * (draws[:, :1, None, None] * self.settings.shot_noise))
+        noise = self._noise_on(crops.device).unfold(0, height * width, 1)[start.flatten()]
+        signal = (crops - background[..., None, None]).clamp_(min=0)
+        spread = signal.mul_(draws[:, :1, None, None] * self.settings.shot_noise).sqrt_()
+        crops.addcmul_(spread, noise.view(n, channels, height, width))
 
     def _noise_on(self, device: torch.device) -> Tensor:
         """Normal numbers, drawn once; each crop uses a stretch of them (as in Salimans et al. 2017)."""
@@ -106,6 +106,15 @@ def dihedral(crops: Tensor, element: Tensor) -> Tensor:
     crops = torch.where(choice % 2 == 1, crops.flip(-1), crops)
     crops = torch.where((choice // 2) % 2 == 1, crops.flip(-2), crops)
     return torch.where(choice >= 4, crops.transpose(-1, -2), crops)
+
+
+def dihedral_matrix(element: Tensor) -> Tensor:
+    """Maps of (x, y) that sample a crop as `dihedral` turns it: float32 (N, 2, 2) for elements int64 (N,)."""
+    one = torch.ones_like(element, dtype=torch.float32)
+    flip = torch.stack([one - 2 * (element % 2), one - 2 * ((element // 2) % 2)], dim=1)
+    swapped = (element >= 4)[:, None, None]
+    plain = torch.diag_embed(flip)
+    return torch.where(swapped, plain.flip(-1), plain)
 
 
 def blur_matrix(sigma_px: Tensor, size_px: int) -> Tensor:

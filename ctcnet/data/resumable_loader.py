@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader
 
-from ctcnet.data.counter_random import epoch_order
 from ctcnet.data.crop_dataset import Batch, BatchRequest, CropDataset
+from ctcnet.data.sample_seeds import epoch_order
 from ctcnet.errors import SettingError
 
 

@@ -6,34 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ctcnet.errors import SettingError
+from ctcnet.seeded_random import uniform
 
-_LOW_32 = 0xFFFFFFFF
-
-
-def _mix(h: Tensor) -> Tensor:
-    """Finaliser of MurmurHash3 (public domain) on 32-bit values held in int64."""
-    h = h ^ (h >> 16)
-    h = (h * 0x85EBCA6B) & _LOW_32
-    h = h ^ (h >> 13)
-    h = (h * 0xC2B2AE35) & _LOW_32
-    return h ^ (h >> 16)
-
-
-def seeded_uniform(sample_seed: Tensor, count: int) -> Tensor:
-    """Numbers in [0, 1) that are a pure function of the seed and the position.
-
-    Args:
-        sample_seed: (N,) int64.
-        count: numbers per sample.
-
-    Returns:
-        (N, count) float32.
-    """
-    low = _mix(sample_seed & _LOW_32)
-    seed = _mix(low ^ ((sample_seed >> 32) & _LOW_32))
-    position = _mix(torch.arange(1, count + 1, device=sample_seed.device, dtype=torch.int64))
-    bits = _mix(seed[:, None] ^ position[None, :])
-    return (bits >> 8).to(torch.float32) / float(1 << 24)
+_DROPOUT_STREAM = 101
 
 
 class SeededDropout(nn.Module):
@@ -62,5 +37,5 @@ class SeededDropout(nn.Module):
                 expected="sample_seed of shape (N,), int64",
                 fix="pass the batch's sample_seed, or set dropout to 0",
             )
-        kept = seeded_uniform(sample_seed, embedding.shape[1]) >= self.probability
+        kept = uniform(sample_seed, _DROPOUT_STREAM, embedding.shape[1]) >= self.probability
         return torch.where(kept, embedding / (1.0 - self.probability), torch.zeros_like(embedding))

@@ -102,11 +102,21 @@ def test_class_folders(tmp_path: Path, panel3: Panel, image3: np.ndarray) -> Non
         read_crops(tmp_path, panel3, labelled=True)
 
 
-def test_folder_with_a_manifest_is_not_taken_for_class_folders(make_crops: Make, panel3: Panel) -> None:
+@pytest.mark.parametrize("labelled", [True, False])
+def test_the_manifest_in_a_folder_says_what_its_crops_are(make_crops: Make, panel3: Panel, labelled: bool) -> None:
+    manifest = make_crops()
+    (manifest.parent / "loose.npy").write_bytes(b"not listed, so not read")
+    found, expected = (read_crops(source, panel3, labelled=labelled) for source in (manifest.parent, manifest))
+    assert found.path.tolist() == expected.path.tolist()
+    assert found.sha256 == expected.sha256
+    assert "manifest.csv" in found.notes[0]
+
+
+def test_a_folder_with_two_manifests_is_refused(make_crops: Make, panel3: Panel) -> None:
     folder = make_crops().parent
-    with pytest.raises(ManifestError, match=r"manifest\.csv"):
-        read_crops(folder, panel3, labelled=True)
-    assert len(read_crops(folder, panel3, labelled=False)) == 6
+    (folder / "manifest.parquet").write_bytes(b"")
+    with pytest.raises(ManifestError, match="more than one manifest"):
+        read_crops(folder, panel3)
 
 
 def test_one_file_per_channel(tmp_path: Path, panel3: Panel, write_manifest: Make, image3: np.ndarray) -> None:

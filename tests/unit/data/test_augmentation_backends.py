@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter, shift
+from torch.nn import functional as F
 
 from ctcnet.data.albumentations_chain import AlbumentationsChain
 from ctcnet.data.augmentation import Augmentation, channel_presence
-from ctcnet.data.counter_random import uniform
-from ctcnet.data.device_augmentation import DeviceAugmentation, blur_matrix, dihedral
+from ctcnet.data.device_augmentation import DeviceAugmentation, blur_matrix, dihedral, dihedral_matrix
 from ctcnet.errors import SettingError
+from ctcnet.seeded_random import uniform
 
 pytestmark = pytest.mark.unit
 
@@ -82,6 +83,9 @@ def test_dihedral_gives_eight_different_elements() -> None:
     out = dihedral(x, torch.arange(8))
     assert len({tuple(crop.flatten().tolist()) for crop in out}) == 8
     assert torch.equal(out[0], x[0])
+    matrix = torch.cat([dihedral_matrix(torch.arange(8)), torch.zeros(8, 2, 1)], dim=2)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    assert torch.allclose(F.grid_sample(x, grid, align_corners=False), out, atol=0.1)
 
 
 @BACKENDS

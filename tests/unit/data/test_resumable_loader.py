@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctcnet.data.counter_random import sample_seeds
 from ctcnet.data.crop_dataset import CropDataset
 from ctcnet.data.resumable_loader import ResumableLoader
+from ctcnet.data.sample_seeds import sample_seeds
 from ctcnet.errors import SettingError
 
 pytestmark = pytest.mark.unit

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ctcnet.errors import SettingError
-from ctcnet.networks.dropout import SeededDropout, seeded_uniform
+from ctcnet.networks.dropout import SeededDropout
+from ctcnet.seeded_random import uniform
 
 pytestmark = pytest.mark.unit
 
@@ -19,7 +20,7 @@ def test_the_mask_depends_on_the_sample_only():
 
 
 def test_uniform_numbers_are_uniform_over_samples_and_over_features():
-    numbers = seeded_uniform(torch.arange(2000), 50)
+    numbers = uniform(torch.arange(2000), 0, 50)
     assert numbers.min() >= 0
     assert numbers.max() < 1
     histogram = torch.histc(numbers, 20, 0, 1) / numbers.numel()

@@ -118,9 +118,19 @@ def schema_from_dict(content: Mapping[str, Any], where: str | Path = "label sche
     classes = content["classes"]
     if not isinstance(classes, Sequence) or isinstance(classes, str):
         raise LabelError("classes is no list", where=where, expected="a list of class names", found=str(classes))
+    for name in ("parents", "rollups"):
+        if not isinstance(content.get(name) or {}, Mapping):
+            raise LabelError(f"{name} is no mapping", where=where, found=str(content[name]))
+    for name, members in (content.get("rollups") or {}).items():
+        if not isinstance(members, list | tuple):
+            raise LabelError(f"roll-up '{name}' is no list of classes", where=where, found=str(members))
     rollups = {str(name): tuple(map(str, members)) for name, members in (content.get("rollups") or {}).items()}
     parents = {str(name): str(parent) for name, parent in (content.get("parents") or {}).items()}
-    return LabelSchema(str(content["name"]), tuple(map(str, classes)), parents, rollups)
+    try:
+        return LabelSchema(str(content["name"]), tuple(map(str, classes)), parents, rollups)
+    except LabelError as error:
+        what = error.what if error.where is None else f"{error.where} {error.what}"
+        raise LabelError(what, where=where, expected=error.expected, found=error.found, fix=error.fix) from None
 
 
 def load_schema(name: str | Path) -> LabelSchema:

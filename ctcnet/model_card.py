@@ -13,6 +13,7 @@ from ctcnet.errors import ModelFileError
 from ctcnet.labels import LabelSchema, schema_from_dict
 from ctcnet.normalization import MODES
 from ctcnet.panel import Panel, panel_from_dict
+from ctcnet.resampling import MOST_CROP_SIZE_PX
 from ctcnet.settings_file import check_keys
 
 CARD_FORMAT = 1
@@ -169,6 +170,8 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
     Raises:
         ModelFileError: keys or values are wrong, or the card is of a newer format.
     """
+    if not isinstance(content, Mapping):
+        raise ModelFileError("has a card that is no mapping", where=where, fix="train or export the model again")
     fields = ModelCard.__dataclass_fields__
     if content.get("card_format", CARD_FORMAT) != CARD_FORMAT:
         raise ModelFileError(
@@ -192,11 +195,16 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
                 "limits": tuple(content["limits"]),
             }
         )
-    except (TypeError, ValueError, KeyError) as cause:
+    except (TypeError, ValueError, KeyError, AttributeError) as cause:
         raise ModelFileError(
             f"card is malformed ({cause})", where=where, fix="train or export the model again"
         ) from cause
-    _check_card(card, where)
+    try:
+        _check_card(card, where)
+    except TypeError as cause:
+        raise ModelFileError(
+            f"card has a value of the wrong type ({cause})", where=where, fix="train or export the model again"
+        ) from cause
     return card
 
 
@@ -212,7 +220,8 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (len(card.training_prior) == len(card.labels.classes), "one prior per class"),
         (abs(sum(card.training_prior) - 1) < 1e-3, "priors that add up to 1"),
         (card.temperature > 0, "a temperature above 0"),
-        (card.pixel_size_um > 0 and card.crop_size_px > 0, "sizes above 0"),
+        (card.pixel_size_um > 0, "a pixel size above 0"),
+        (isinstance(card.crop_size_px, int) and 0 < card.crop_size_px <= MOST_CROP_SIZE_PX, "a crop size in pixels"),
     )
     for holds, expected in checks:
         if not holds:

@@ -60,9 +60,12 @@ def new_output_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
+        check_output(path, overwrite=overwrite)  # another process may have written it meanwhile
         os.replace(part, path)
     except OSError as cause:
-        raise OutputError(f"could not be written ({cause.strerror})", where=path, fix="see to the disk") from cause
+        raise OutputError(
+            f"could not be written ({cause.strerror or cause})", where=path, fix="see to the disk"
+        ) from cause
     finally:
         part.unlink(missing_ok=True)
 
@@ -83,11 +86,14 @@ def new_output_dir(path: str | Path, *, overwrite: bool, made_with: str) -> Iter
     try:
         part.mkdir()
         yield part
+        check_output(path, overwrite=overwrite, made_with=made_with)  # as above
         if path.exists():
             shutil.rmtree(path)
         os.replace(part, path)
     except OSError as cause:
-        raise OutputError(f"could not be written ({cause.strerror})", where=path, fix="see to the disk") from cause
+        raise OutputError(
+            f"could not be written ({cause.strerror or cause})", where=path, fix="see to the disk"
+        ) from cause
     finally:
         if part.exists():
             shutil.rmtree(part, ignore_errors=True)

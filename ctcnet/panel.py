@@ -173,13 +173,28 @@ def panel_from_dict(content: Mapping[str, Any], where: str | Path = "panel") -> 
             where=place,
             error=PanelError,
         )
-        channels.append(Channel(**{**entry, "marker": str(entry["marker"]), "role": str(entry["role"])}))
+        channels.append(_channel_from_dict(entry, place))
     try:
         pixel_size = content.get("pixel_size_um")
         size_um = None if pixel_size is None else float(pixel_size)
-        return Panel(str(content["name"]), tuple(channels), int(content["bit_depth"]), size_um)
+        bit_depth = float(content["bit_depth"])
+        return Panel(str(content["name"]), tuple(channels), int(bit_depth) if bit_depth % 1 == 0 else -1, size_um)
     except (TypeError, ValueError) as cause:
         raise PanelError(f"has a value that is no number ({cause})", where=where) from cause
+    except PanelError as error:
+        what = error.what if error.where is None else f"{error.where} {error.what}"
+        raise PanelError(what, where=where, expected=error.expected, found=error.found, fix=error.fix) from None
+
+
+def _channel_from_dict(entry: Mapping[str, Any], place: str) -> Channel:
+    for name in ("marker", "role", "fluorophore", "plane"):
+        value = entry.get(name, "")
+        if not isinstance(value, str) and not (name == "marker" and type(value) is int):
+            raise PanelError(f"{name} is no text", where=place, found=str(value), fix="put it into quotes")
+    emission_nm = entry.get("emission_nm")
+    if emission_nm is not None and (isinstance(emission_nm, bool) or not isinstance(emission_nm, int | float)):
+        raise PanelError("emission_nm is no number", where=place, expected="nanometres", found=str(emission_nm))
+    return Channel(**{**entry, "marker": str(entry["marker"])})
 
 
 def load_panel(name: str | Path) -> Panel:

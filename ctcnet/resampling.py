@@ -8,6 +8,9 @@ import numpy as np
 
 from ctcnet.errors import SettingError
 
+MOST_CROP_SIZE_PX = 2048
+"""Largest side of a crop that is offered; the interpolation weights grow with its square."""
+
 
 @lru_cache(maxsize=512)
 def resampling_matrix(size_px: int, target_size_px: int, step_px: float) -> tuple[np.ndarray, np.ndarray]:

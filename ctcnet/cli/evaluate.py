@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.bootstrap < 0 or args.batch_size < 1:
         raise SettingError("--bootstrap is below 0 or --batch-size below 1", where="ctcnet evaluate")
+    if args.seed < 0:
+        raise SettingError("--seed is negative", expected="0 or more", found=str(args.seed))
     check_output(args.output, overwrite=args.overwrite, made_with=METRICS_FILE)
     settings = EvaluationSettings(
         args.split, args.include_seen, args.prior, args.levels, args.batch_size, args.bootstrap, args.seed, "evaluating"

@@ -7,6 +7,7 @@ from pathlib import Path
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.runtime import OnnxPredictor, Predictor
+from ctcnet.runtime.onnx_predictor import check_threads
 
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 BEST_CHECKPOINT = "best.ckpt"
@@ -23,12 +24,11 @@ def load_predictor(path: str | Path, device: str = "auto", threads: int | None =
     Raises:
         ModelFileError: no such file, another kind of file, or one that cannot be loaded.
         MissingExtraError: a checkpoint without the extra 'train'.
-        SettingError: unknown device, or threads below 1.
+        SettingError: unknown device, or an impossible number of threads.
     """
     if device not in DEVICES:
         raise SettingError(f"unknown device '{device}'", expected=f"one of: {', '.join(DEVICES)}")
-    if threads is not None and threads < 1:
-        raise SettingError("--threads is below 1", found=str(threads))
+    check_threads(threads)
     path = find_model(path)
     if path.suffix == ".onnx":
         return OnnxPredictor(path, provider=_onnx_provider(device), threads=threads)

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from ctcnet.crops.image_file import CropImage, file_digest, files_of_crop, read_image
-from ctcnet.errors import ImageError
+from ctcnet.errors import ImageError, ManifestError
 from ctcnet.panel import Panel
 from ctcnet.resampling import resample_crop
 
 SIZE_TOLERANCE = 0.01
 """Largest relative difference of two statements of one pixel size."""
+
+LEAST_PIXEL_SIZE_UM = 1e-3
+"""Smallest pixel size taken for real; anything below is a wrong unit."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,14 @@ class FileSource:
             )
         for size_um in (stated, in_file, self.assumed_um, self.panel.pixel_size_um):
             if size_um is not None and not np.isnan(size_um):
+                if size_um < LEAST_PIXEL_SIZE_UM:
+                    raise ImageError(
+                        "has an impossible pixel size",
+                        where=self.file(row),
+                        expected=f"{LEAST_PIXEL_SIZE_UM:g} um or more",
+                        found=f"{size_um:g} um",
+                        fix="state it in micrometres, not in metres or millimetres",
+                    )
                 return size_um
         return float("nan")
 
@@ -93,6 +104,17 @@ class FileSource:
     def digests(self, rows: np.ndarray) -> list[bytes]:
         """SHA-256 of the bytes of each row's files."""
         return [file_digest(files_of_crop(self.file(int(row)), self.panel)) for row in rows]
+
+
+def mixed_dtypes(where: str | Path, first: np.dtype, found: np.dtype) -> ManifestError:
+    """The error for an image of float32 counts among integer ones, or the other way round."""
+    return ManifestError(
+        "is of another kind than the other images, which a store and most models cannot mix",
+        where=where,
+        expected="float32" if first == np.float32 else "whole numbers (uint8, uint16)",
+        found=str(found),
+        fix="convert the images to one dtype",
+    )
 
 
 def no_pixel_size(where: str | Path) -> ImageError:

@@ -61,13 +61,18 @@ def parse_manifest(
     columns: dict[str, np.ndarray] = {}
     for name in ("path", "group", "cartridge", "batch", "split"):
         columns[name] = np.array(text_column(table, name), dtype=object)[first]
-    weight = number_column(table, "weight", lambda x: x >= 0, "0 or more", findings)[first]
+    weight = number_column(table, "weight", lambda x: (x >= 0) & (x <= 1e6), "0 to 1e6", findings)[first]
     columns["weight"] = np.where(np.isnan(weight), 1, weight).astype(np.float32)
-    size_um = number_column(table, "pixel_size_um", lambda x: (x > 0) & (x < 100), "um, above 0, below 100", findings)
+    size_um = number_column(
+        table, "pixel_size_um", lambda x: (x >= 1e-3) & (x < 100), "um, 0.001 or more, below 100", findings
+    )
     columns["pixel_size_um"] = size_um[first]
     background, scale = level_columns(table, panel, findings)
     columns["background"], columns["scale"] = background[first], scale[first]
     where = [table.where(int(row)) for row in first]
+    if not columns["weight"].any():
+        error = ManifestError("gives every crop the weight 0", where=table.path, fix="give some crops a weight above 0")
+        findings.append(Finding("no_weight", error))
     if labelled and "group" in table.columns:
         for row in np.flatnonzero(columns["group"] == ""):
             findings.append(Finding("missing_group", ManifestError("has no group", where=where[row])))

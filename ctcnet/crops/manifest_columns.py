@@ -19,6 +19,10 @@ PRIVATE_PREFIX = "x_"
 """Columns whose names begin so are the user's own and left alone."""
 
 
+LEAST_SCALE, MOST_COUNTS = 1e-6, 1e9
+"""Range of scales, and of backgrounds whatever their sign, in counts; beyond it float32 does not divide usefully."""
+
+
 def check_columns(table: TextTable, panel: Panel, labelled: bool | None, findings: list[Finding]) -> None:
     """Add a finding for each column that is missing or unknown."""
     required = REQUIRED_FOR_TRAINING if labelled else ("path",)
@@ -97,6 +101,14 @@ def _number(value: str) -> float | None:
         return None
 
 
+def _usable_scale(values: np.ndarray) -> np.ndarray:
+    return (values >= LEAST_SCALE) & (values <= MOST_COUNTS)
+
+
+def _usable_counts(values: np.ndarray) -> np.ndarray:
+    return np.abs(values) <= MOST_COUNTS
+
+
 def level_columns(table: TextTable, panel: Panel, findings: list[Finding]) -> tuple[np.ndarray, np.ndarray]:
     """Background and scale of each row, float32 (rows, C) each in counts, NaN where not stated."""
     count = len(table.lines)
@@ -108,9 +120,11 @@ def level_columns(table: TextTable, panel: Panel, findings: list[Finding]) -> tu
             if name is None:
                 continue
             if kind == "scale":
-                values = number_column(table, name, lambda x: x > 0, "counts above 0", findings)
+                values = number_column(
+                    table, name, _usable_scale, f"counts above 0, {LEAST_SCALE:g} to {MOST_COUNTS:g}", findings
+                )
             else:
-                values = number_column(table, name, np.isfinite, "counts", findings)
+                values = number_column(table, name, _usable_counts, f"counts, at most {MOST_COUNTS:g}", findings)
             levels[kind][:, channel] = values
     fed = np.array([role != "none" for role in panel.roles])
     stated = np.isfinite(np.concatenate([levels["background"][:, fed], levels["scale"][:, fed]], axis=1))

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ctcnet import __version__
+from ctcnet.crops.file_source import mixed_dtypes
 from ctcnet.crops.labelled_crops import LabelledCrops, training_data_hash
 from ctcnet.crops.source_kind import STORE_FILE
 from ctcnet.crops.store import INDEX_FILE, PIXELS_FILE, StoreHeader, header_to_dict
 from ctcnet.errors import ImageError, ManifestError, SettingError
 from ctcnet.output import check_output, new_output_dir
 from ctcnet.progress import track
+from ctcnet.resampling import MOST_CROP_SIZE_PX
 
 CHUNK = 128
 """Crops read and written at a time, so that memory stays bounded whatever the size of the store."""
@@ -69,10 +71,10 @@ def pack_crops(
         SettingError: a size is not positive.
     """
     check_output(out, overwrite=overwrite, made_with=STORE_FILE)
-    if crop_size_px < 4 or (pixel_size_um is not None and not 0 < pixel_size_um < 100):
+    if not 4 <= crop_size_px <= MOST_CROP_SIZE_PX or (pixel_size_um is not None and not 0 < pixel_size_um < 100):
         raise SettingError(
             "the store's scale or size is impossible",
-            expected="crop_size_px of 4 or more, pixel_size_um above 0 and below 100",
+            expected=f"crop_size_px of 4 to {MOST_CROP_SIZE_PX}, pixel_size_um above 0 and below 100",
             found=f"{crop_size_px} px, {pixel_size_um} um",
         )
     size_um = common_pixel_size_um(crops) if pixel_size_um is None else float(pixel_size_um)
@@ -101,21 +103,19 @@ def _write_pixels(crops: LabelledCrops, path: Path, pixel_size_um: float, crop_s
     total = sha256()
     dtype = crops.read([0], pixel_size_um, crop_size_px).dtype
     shape = (len(crops), len(crops.panel.channels), crop_size_px, crop_size_px)
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    for start in track(range(0, len(crops), CHUNK), f"packing {len(crops)} crops, {CHUNK} at a time"):
-        rows = np.arange(start, min(start + CHUNK, len(crops)))
-        chunk = crops.read(rows, pixel_size_um, crop_size_px)
-        if chunk.dtype != dtype:
-            raise ManifestError(
-                "the images are of mixed kinds, integer and float32",
-                where=str(crops.path[start]),
-                expected=f"{dtype}, as the first image",
-                found=f"{chunk.dtype} among these {len(rows)} rows",
-                fix="convert the images to one dtype",
-            )
-        pixels[rows] = chunk
-        total.update(np.ascontiguousarray(chunk).tobytes())
-    pixels.flush()
+    with path.open("wb") as file:  # not through a memory map: on a full disk that ends the process
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in track(range(0, len(crops), CHUNK), f"packing {len(crops)} crops, {CHUNK} at a time"):
+            rows = np.arange(start, min(start + CHUNK, len(crops)))
+            chunk = crops.read(rows, pixel_size_um, crop_size_px)
+            if chunk.dtype != dtype:
+                kinds = (crops.read([row], pixel_size_um, crop_size_px).dtype for row in rows)
+                other = next(row for row, kind in zip(rows, kinds, strict=True) if kind != dtype)
+                raise mixed_dtypes(str(crops.path[other]), dtype, chunk.dtype)
+            content = np.ascontiguousarray(chunk).tobytes()
+            file.write(content)
+            total.update(content)
     return str(dtype), total.hexdigest()
 
 

@@ -7,7 +7,7 @@ from hashlib import blake2b, sha256
 
 import numpy as np
 
-from ctcnet.crops.file_source import FileSource, no_pixel_size
+from ctcnet.crops.file_source import FileSource, mixed_dtypes, no_pixel_size
 from ctcnet.crops.finding import Finding
 from ctcnet.crops.image_file import check_finite, check_full_scale
 from ctcnet.crops.labelled_crops import LabelledCrops
@@ -24,18 +24,22 @@ def check_pixels(crops: LabelledCrops) -> list[Finding]:
 
     Returns:
         Findings with the codes unreadable_image, wrong_channels, nan_pixels, above_bit_depth, pixel_size_differs,
-        missing_pixel_size, constant_channel, saturated_channel, not_counts, duplicate_image, same_cell_in_two_groups,
-        labels_differ, damaged_store.
+        missing_pixel_size, mixed_dtypes, constant_channel, saturated_channel, not_counts, duplicate_image,
+        same_cell_in_two_groups, labels_differ, damaged_store.
     """
     findings: list[Finding] = []
     constant = np.zeros(len(crops.panel.channels), dtype=np.int64)
     first_of_content: dict[bytes, int] = {}
     largest_float, integers, readable = 0.0, False, 0
+    first_dtype: np.dtype | None = None
     for row, where, pixels in track(_images(crops, findings), "checking crops", total=len(crops)):
         if pixels is None:
             continue
         readable += 1
         constant += _check_values(pixels, crops, where, findings)
+        first_dtype = pixels.dtype if first_dtype is None else first_dtype
+        if (pixels.dtype == np.float32) != (first_dtype == np.float32):
+            findings.append(Finding("mixed_dtypes", mixed_dtypes(where, first_dtype, pixels.dtype), "warning"))
         if pixels.dtype == np.float32:
             largest_float = max(largest_float, float(np.nanmax(np.abs(pixels), initial=0)))
         else:

@@ -150,6 +150,7 @@ def read_header(folder: Path) -> StoreHeader:
                 found=str(content.get("store_format")),
             )
         check_keys(content, required=STORE_KEYS, where=path, error=ManifestError)
+        _check_header(content, path)
         return StoreHeader(
             count=int(content["count"]),
             dtype=str(np.dtype(content["dtype"])),
@@ -165,6 +166,17 @@ def read_header(folder: Path) -> StoreHeader:
         raise
     except (OSError, ValueError, TypeError) as cause:
         raise damaged(path, f"cannot be read ({cause})") from cause
+
+
+def _check_header(content: dict[str, Any], path: Path) -> None:
+    checks = (
+        ("pixel_size_um", 0 < float(content["pixel_size_um"]) < 100, "um per pixel above 0, below 100"),
+        ("crop_size_px", int(content["crop_size_px"]) > 0, "pixels, above 0"),
+        ("simulated", content["simulated"] in (True, False, None), "true, false or null"),
+    )
+    for name, holds, expected in checks:
+        if not holds:
+            raise damaged(path, f"has an impossible {name}", expected=expected, found=str(content[name]))
 
 
 def header_to_dict(header: StoreHeader, software_version: str) -> dict[str, Any]:

@@ -71,6 +71,12 @@ def _read_csv(path: Path) -> TextTable:
                         found=f"{len(row)}: {','.join(row)[:80]}",
                         fix="put values that hold a comma into double quotes",
                     )
+                if any("\0" in value for value in row):
+                    raise ManifestError(
+                        "holds a NUL character",
+                        where=f"{path}, line {reader.line_num}",
+                        fix="save the table again as CSV UTF-8",
+                    )
                 rows.append(row)
                 lines.append(reader.line_num)
     except UnicodeDecodeError as cause:

@@ -22,6 +22,7 @@ from ctcnet.errors import SettingError
 from ctcnet.labels import LabelSchema, load_schema
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel, load_panel
+from ctcnet.resampling import MOST_CROP_SIZE_PX
 
 
 class CropDataModule(LightningDataModule):
@@ -71,9 +72,11 @@ class CropDataModule(LightningDataModule):
         self.split, self.augmentation = split, augmentation
         self._crops: LabelledCrops | None = None
         self._fed = np.array([role != "none" for role in self.source_panel.roles])
-        if crop_size_px < 16 or crop_size_px % 4:
+        if not 16 <= crop_size_px <= MOST_CROP_SIZE_PX or crop_size_px % 4:
             raise SettingError(
-                "crop_size_px does not suit", expected="a multiple of 4, 16 or more", found=str(crop_size_px)
+                "crop_size_px does not suit",
+                expected=f"a multiple of 4, 16 to {MOST_CROP_SIZE_PX}",
+                found=str(crop_size_px),
             )
         if batch_size < 1 or num_workers < 0 or seed < 0:
             raise SettingError("batch_size, num_workers or seed is out of range", where="data")

@@ -22,6 +22,9 @@ CARD_PROPERTY = "ctcnet_card"
 INPUTS = ("crops", "background", "scale")
 OUTPUTS = ("probabilities", "unassigned", "atypicality", "embedding")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+MOST_THREADS = 256
+"""More make onnxruntime end the process where memory for their stacks is short."""
+
 _DTYPES = {"tensor(uint16)": np.dtype(np.uint16), "tensor(float)": np.dtype(np.float32)}
 
 
@@ -39,13 +42,14 @@ class OnnxPredictor:
 
     Raises:
         ModelFileError: no such file, no ONNX model, no card, or the provider is not to be had.
-        SettingError: unknown provider, or threads below 1.
+        SettingError: unknown provider, or an impossible number of threads.
     """
 
     def __init__(self, path: str | Path, provider: str = "cpu", threads: int | None = None) -> None:
         self._session = _open_session(Path(path), provider, threads)
         self.card: ModelCard = _read_card(self._session, path)
         self.input_dtype = _check_graph(self._session, path)
+        _check_sizes(self._session, self.card, path)
 
     def predict(
         self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
@@ -107,11 +111,17 @@ def check_level(level: np.ndarray | None, name: str, channels: int) -> np.ndarra
     return values
 
 
+def check_threads(threads: int | None) -> None:
+    """Raise SettingError unless `threads` is None or 1 to `MOST_THREADS`."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        what = "threads is below 1" if threads < 1 else "threads are too many"
+        raise SettingError(what, where="threads", expected=f"1 to {MOST_THREADS}", found=str(threads))
+
+
 def _open_session(path: Path, provider: str, threads: int | None) -> InferenceSession:
     if provider not in PROVIDERS:
         raise SettingError(f"unknown provider '{provider}'", expected=f"one of: {', '.join(PROVIDERS)}")
-    if threads is not None and threads < 1:
-        raise SettingError("threads is below 1", found=str(threads))
+    check_threads(threads)
     if not path.is_file():
         raise ModelFileError("no such file", where=path, expected="an ONNX file written by ctcnet export")
     import onnxruntime
@@ -178,3 +188,20 @@ def _check_graph(session: InferenceSession, path: str | Path) -> np.dtype:
             fix="use a file written by ctcnet export",
         )
     return _DTYPES[inputs["crops"].type]
+
+
+def _check_sizes(session: InferenceSession, card: ModelCard, path: str | Path) -> None:
+    """Raise ModelFileError where the graph's sizes, as far as they are fixed, are not those on the card."""
+    nodes = {node.name: node for node in (*session.get_inputs(), *session.get_outputs())}
+    channels, side = len(card.panel.channels), card.crop_size_px
+    wanted = {"crops": (channels, side, side), "probabilities": (len(card.labels.classes),)}
+    for name, sizes in wanted.items():
+        found = tuple(nodes[name].shape[1:])
+        if len(found) != len(sizes) or any(isinstance(f, int) and f != w for f, w in zip(found, sizes, strict=True)):
+            raise ModelFileError(
+                f"has a card that does not fit its graph: size of '{name}' after the first axis",
+                where=path,
+                expected=f"{sizes}, by the card",
+                found=f"{found}, in the graph",
+                fix="export the model again",
+            )

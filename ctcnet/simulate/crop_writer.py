@@ -103,6 +103,7 @@ def _checked_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen)
+        torch.Generator(chosen)  # some kinds of device draw no random numbers
     except (RuntimeError, AssertionError) as cause:
         raise SettingError(
             f"cannot be used ({str(cause).splitlines()[0]})", where="device", found=device, fix="use cpu"

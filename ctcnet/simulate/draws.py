@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ctcnet.errors import SettingError
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -18,6 +20,8 @@ class Draws:
     @classmethod
     def from_seed(cls, seed: int, device: torch.device) -> Draws:
         """Draws that depend on `seed` and the kind of device alone; 0 is a seed like any other."""
+        if not 0 <= seed < 2**63:
+            raise SettingError("is out of range", where="seed", expected="0 or more, below 2**63", found=str(seed))
         generator = torch.Generator(device)
         generator.manual_seed(seed)
         return cls(generator)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import lightning
 import torch
 from torch import nn
 
-from ctcnet.errors import ModelFileError
+from ctcnet.errors import ModelFileError, OutputError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.training.torch_predictor import TorchPredictor
@@ -57,9 +59,25 @@ def write_model(path: Path, network: nn.Module, card: ModelCard, epoch: int, ste
         "global_step": step,
         "pytorch-lightning_version": lightning.__version__,
     }
+    with whole_checkpoint(path) as part:
+        torch.save(content, part)
+
+
+@contextmanager
+def whole_checkpoint(path: Path) -> Iterator[Path]:
+    """Give a path to write to; on success it becomes `path`, on failure nothing is left of it.
+
+    Raises:
+        OutputError: the disk is full or cannot be written; torch reports that as a RuntimeError.
+    """
     part = path.with_name(f".{path.name}.part")
-    torch.save(content, part)
-    os.replace(part, path)
+    try:
+        yield part
+        os.replace(part, path)
+    except (OSError, RuntimeError) as cause:
+        part.unlink(missing_ok=True)
+        reason = cause.strerror if isinstance(cause, OSError) else str(cause).splitlines()[0][:160]
+        raise OutputError(f"could not be written ({reason})", where=path, fix="see to the disk's free space") from cause
 
 
 def card_of(content: dict[str, Any], where: str | Path) -> ModelCard:
@@ -85,16 +103,27 @@ def network_from(content: dict[str, Any], card: ModelCard, where: str | Path) ->
         ModelFileError: weights do not fit the card.
     """
     network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes))
-    try:
-        network.load_state_dict(content["state_dict"])
-    except (RuntimeError, TypeError, AttributeError) as cause:
-        raise ModelFileError(
-            "weights do not fit the model named on the card",
-            where=where,
-            found=str(cause).splitlines()[0],
-            fix="use the file as ctcnet wrote it, with the version of ctcnet named on its card",
-        ) from cause
+    check_weights(content["state_dict"], network.state_dict(), where)
+    network.load_state_dict(content["state_dict"])
     return network.eval()
+
+
+def check_weights(found: Any, wanted: Mapping[str, Any], where: str | Path) -> None:
+    """Raise ModelFileError unless `found` holds a tensor of the right shape for every name in `wanted`, and no more."""
+    if not isinstance(found, Mapping):
+        raise ModelFileError("has no weights", where=where, found=type(found).__name__, fix="copy or train it again")
+    missing, unknown = [name for name in wanted if name not in found], [name for name in found if name not in wanted]
+    shapes = {name: getattr(value, "shape", None) for name, value in found.items()}
+    other = [name for name in wanted if name in found and shapes[name] != wanted[name].shape]
+    problems = {"missing": missing, "not known": unknown, "of another shape": other}
+    if any(problems.values()):
+        raise ModelFileError(
+            "weights do not fit the network that ctcnet builds from the card or settings",
+            where=where,
+            expected=f"{len(wanted)} tensors",
+            found="; ".join(f"{len(names)} {word}, such as {names[0]}" for word, names in problems.items() if names),
+            fix="use the file as ctcnet wrote it, with the version of ctcnet and the settings that it was trained with",
+        )
 
 
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> TorchPredictor:

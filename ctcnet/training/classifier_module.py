@@ -18,7 +18,7 @@ from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.networks.levels import InputLevels
 from ctcnet.normalization import normalize
 from ctcnet.training.averaging import averaged_copy, update_average
-from ctcnet.training.checkpoint import CARD_KEY
+from ctcnet.training.checkpoint import CARD_KEY, check_weights
 from ctcnet.training.losses import DecisionPrior, ImbalanceLoss, LossSettings
 from ctcnet.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from ctcnet.training.scores import validation_scores
@@ -116,6 +116,7 @@ class ClassifierModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take a finished model (weights and card) as well as the state of an unfinished run."""
         if CARD_KEY not in checkpoint:
+            check_weights(checkpoint["state_dict"], self.state_dict(), "checkpoint")
             return
         card = card_from_dict(checkpoint[CARD_KEY])
         if card.panel.markers != self.data.panel.markers or card.labels.classes != self.data.schema.classes:
@@ -127,6 +128,7 @@ class ClassifierModule(LightningModule):
             )
         self.temperature = card.temperature
         plain = checkpoint["state_dict"]
+        check_weights(plain, self.network.state_dict(), "checkpoint")
         parts = ("network",) if self.average is None else ("network", "average")
         state = {f"{part}.{key}": value for part in parts for key, value in plain.items()}
         checkpoint["state_dict"] = {**state, "logit_bias": torch.zeros_like(self.logit_bias)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -17,8 +18,9 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ctcnet.data.crop_data_module import CropDataModule
-from ctcnet.errors import CtcnetError, ModelFileError, OutputError
-from ctcnet.training.checkpoint import read_checkpoint
+from ctcnet.errors import CtcnetError, ModelFileError, OutputError, SettingError
+from ctcnet.settings_file import read_yaml_mapping
+from ctcnet.training.checkpoint import CARD_KEY, card_of, read_checkpoint
 from ctcnet.training.classifier_module import ClassifierModule
 from ctcnet.training.metrics_table import MetricsTable
 from ctcnet.training.model_selection import ModelSelection
@@ -37,8 +39,8 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 def _plain_seed(seed: bool | int) -> int:
-    if isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed_everything must be a whole number, 0 or greater, not {seed}")
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything must be a whole number, 0 to 2**32 - 1, not {seed}")
     return seed
 
 
@@ -91,6 +93,7 @@ class TrainingCommandLine(LightningCLI):
         if self.subcommand == "fit" and rank_zero_only.rank == 0:
             check_run_dir(self.run_dir, resume=self.resume, overwrite=options.overwrite)
         trainer = options.trainer
+        _check_devices(trainer.accelerator, trainer.devices)
         if trainer.precision is None:
             uses_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
             trainer.precision = "bf16-mixed" if uses_gpu else "32-true"
@@ -125,7 +128,12 @@ class TrainingCommandLine(LightningCLI):
             folder = RunFolder(self.run_dir, self._config_text(), self.resume)
             callbacks += [folder, table, tensorboard, selection]
         settings = {**self.chosen.trainer, **kwargs, "callbacks": callbacks}
-        return self._instantiate_trainer(settings, [])
+        try:
+            return self._instantiate_trainer(settings, [])
+        except (ValueError, TypeError) as cause:
+            raise SettingError(
+                f"Lightning refuses the settings ({cause})", where="trainer", fix="correct them"
+            ) from cause
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
@@ -135,9 +143,36 @@ class TrainingCommandLine(LightningCLI):
         return self._parser(self.subcommand).dump(self.options, skip_none=False)
 
 
+def _check_devices(accelerator: Any, devices: Any) -> None:
+    """Raise SettingError where training on the CPU would start more processes than there are cores."""
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    count, cores = (int(devices) if str(devices).isdigit() else 1), os.cpu_count() or 1
+    if on_cpu and count > max(cores, 2):
+        raise SettingError(
+            "asks for more processes than the machine has cores",
+            where="trainer.devices",
+            expected=f"at most {max(cores, 2)}",
+            found=str(devices),
+        )
+
+
+def _check_config_files(args: list[str]) -> None:
+    """Raise SettingError for configuration files that are no YAML mapping or name a key twice."""
+    for place, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if name in ("-c", "--config"):
+            path = Path(value if equals else "".join(args[place + 1 : place + 2]))
+            if path.is_file():
+                read_yaml_mapping(path)
+
+
 def _check_checkpoint(path: str, *, resume: bool) -> None:
     """Raise ModelFileError where a checkpoint cannot be loaded, or holds no state to resume from."""
     content = read_checkpoint(path)
+    if CARD_KEY in content:
+        card_of(content, path)
+    if "pytorch-lightning_version" not in content:
+        raise ModelFileError("is no checkpoint of ctcnet", where=path, expected="an entry 'pytorch-lightning_version'")
     if resume and "optimizer_states" not in content:
         raise ModelFileError(
             "is a finished model without the state of its training",
@@ -169,6 +204,7 @@ def run(args: list[str] | None = None) -> TrainingCommandLine:
         SystemExit: with 2, after a message, where the command line itself was wrong.
     """
     _quieten()
+    _check_config_files(sys.argv[1:] if args is None else args)
     return TrainingCommandLine(args)
 
 
@@ -179,4 +215,9 @@ def main(args: list[str] | None = None) -> int:
     except (CtcnetError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except SystemExit as stop:  # Lightning turns Ctrl-C into one
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        print("interrupted; a run with a last.ckpt goes on with --ckpt_path last", file=sys.stderr)
+        return 130
     return 0

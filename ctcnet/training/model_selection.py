@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from ctcnet.errors import SettingError
 from ctcnet.networks import CellClassifier
 from ctcnet.training.card_of_run import make_card, training_data_card
-from ctcnet.training.checkpoint import card_of, network_from, read_checkpoint, write_model
+from ctcnet.training.checkpoint import card_of, network_from, read_checkpoint, whole_checkpoint, write_model
 from ctcnet.training.classifier_module import ClassifierModule, gather_answers
 from ctcnet.training.scores import validation_scores
 from ctcnet.training.temperature import Temperature, fit_temperature, log_loss, prior_weights
@@ -41,7 +40,7 @@ class ModelSelection(Callback):
     ) -> None:
         if rule == "last" and patience_epochs is not None:
             raise SettingError("early stopping needs the rule 'best'", where="selection.patience_epochs")
-        if min(patience_epochs or 1, save_every_n_steps or 1) < 1:
+        if any(value is not None and value < 1 for value in (patience_epochs, save_every_n_steps)):
             raise SettingError("patience_epochs and save_every_n_steps are 1 or more, or null", where="selection")
         self.rule, self.patience_epochs, self.save_every_n_steps = rule, patience_epochs, save_every_n_steps
         self.run_dir = Path()
@@ -87,10 +86,11 @@ class ModelSelection(Callback):
         self._save_last(trainer)
 
     def _save_last(self, trainer: Trainer) -> None:
-        part = self.run_dir / ".last.ckpt.part"
-        trainer.save_checkpoint(part)
-        if trainer.is_global_zero:
-            os.replace(part, self.run_dir / "last.ckpt")
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.run_dir / ".last.ckpt.part")  # takes part in the gathering, writes nothing
+            return
+        with whole_checkpoint(self.run_dir / "last.ckpt") as part:
+            trainer.save_checkpoint(part)
 
     def on_train_end(self, trainer: Trainer, pl_module: ClassifierModule) -> None:  # pyright: ignore
         self._finish(trainer, pl_module)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
@@ -13,6 +15,7 @@ from ctcnet.training.classifier_module import ClassifierModule
 from ctcnet.training.learning_curve import plot_learning_curve
 
 CONFIG = "config.yaml"
+LAST = "last.ckpt"
 
 
 def check_run_dir(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
@@ -51,13 +54,16 @@ class RunFolder(Callback):
     """
 
     def __init__(self, run_dir: Path, config_text: str, resume: bool) -> None:
-        self.run_dir, self.config_text, self.resume = run_dir, config_text, resume
+        self.run_dir, self.config_text, self.resume = run_dir.resolve(), config_text, resume
+        self._replaced = self.run_dir.with_name(f".{self.run_dir.name}.{os.getpid()}.replaced")
+        self._filling = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: ClassifierModule) -> None:  # pyright: ignore
         if trainer.is_global_zero:
-            if self.run_dir.exists() and not self.resume:
-                shutil.rmtree(self.run_dir)
             try:
+                if self.run_dir.exists() and not self.resume:
+                    os.replace(self.run_dir, self._replaced)
+                self._filling = not self.resume
                 self.run_dir.mkdir(parents=True, exist_ok=True)
                 (self.run_dir / CONFIG).write_text(self.config_text, encoding="utf-8")
                 pl_module.data.write_splits(self.run_dir / "splits.csv")
@@ -65,6 +71,21 @@ class RunFolder(Callback):
                 raise OutputError(f"cannot be written ({cause.strerror})", where=self.run_dir) from cause
         trainer.strategy.barrier("run folder is ready")
 
+    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        if self._filling and (self.run_dir / LAST).is_file():  # from here on the new run can be resumed
+            self._filling = False
+            shutil.rmtree(self._replaced, ignore_errors=True)
+
+    def on_exception(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Leave nothing of a run that fails before its first checkpoint, and put back one that it was to replace."""
+        if self._filling and not (self.run_dir / LAST).is_file():
+            shutil.rmtree(self.run_dir, ignore_errors=True)
+            if self._replaced.is_dir():
+                os.replace(self._replaced, self.run_dir)
+        elif self._filling:
+            shutil.rmtree(self._replaced, ignore_errors=True)
+
     def on_train_end(self, trainer: Trainer, pl_module: ClassifierModule) -> None:  # pyright: ignore
         if trainer.is_global_zero:
+            shutil.rmtree(self._replaced, ignore_errors=True)
             plot_learning_curve(self.run_dir / "metrics.csv", self.run_dir / "learning_curve.png")

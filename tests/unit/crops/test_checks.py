@@ -73,7 +73,7 @@ def test_everything_at_once(make_crops: Make, panel3: Panel, tmp_path: Path) -> 
             *("unknown_column", "nan_pixels", "above_bit_depth", "wrong_channels", "unreadable_image"),
             *("same_cell_in_two_groups", "labels_differ", "class_with_one_group", "class_without_crops"),
         },
-        "warning": {"constant_channel", "saturated_channel", "duplicate_image"},
+        "warning": {"constant_channel", "saturated_channel", "duplicate_image", "mixed_dtypes"},
     }
     where = {f.code: str(f.error.where) for f in report.findings if f.code != "unreadable_image"}
     for code, name in (("nan_pixels", "nan"), ("wrong_channels", "two"), ("saturated_channel", "saturated")):

@@ -71,11 +71,11 @@ def test_every_batch_norm_of_torchvision_is_synchronised():
     assert all(isinstance(norm, BatchNorm2d) for norm in norms)
 
 
-def test_compact_costs_9_to_14_million_multiply_accumulates():
+def test_compact_costs_at_most_9_million_multiply_accumulates():
     model = _trained("compact").deployable()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.randn(1, 5, 64, 64))
-    assert 9e6 <= counter.get_total_flops() / 2 <= 14e6
+    assert 1e6 < counter.get_total_flops() / 2 <= 9e6
 
 
 def test_compact_sees_the_absolute_amount_of_stain():

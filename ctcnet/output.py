@@ -25,7 +25,10 @@ def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = N
             be made or written to; or it is a folder of another kind.
     """
     path = Path(path)
-    empty_dir = path.is_dir() and not any(path.iterdir())
+    try:
+        empty_dir = path.is_dir() and not any(path.iterdir())
+    except OSError as cause:
+        raise OutputError(f"cannot be looked at ({cause.strerror})", where=path, fix="choose another place") from cause
     if path.exists() and not empty_dir and not overwrite:
         raise OutputError("exists already", where=path, fix="choose another place, or pass --overwrite")
     if path.is_dir() and not empty_dir and made_with is not None and not (path / made_with).is_file():
@@ -45,6 +48,13 @@ def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = N
             f"cannot be written ({cause.strerror})", where=path, fix="choose a folder that you may write to"
         ) from cause
     return path
+
+
+def check_not_input(path: str | Path, *inputs: str | Path) -> None:
+    """Raise OutputError where an output is one of the inputs, which overwriting would destroy."""
+    for name in inputs:
+        if Path(path).resolve() == Path(name).resolve():
+            raise OutputError("is also an input, and is not overwritten", where=path, fix="choose another place")
 
 
 @contextmanager
@@ -88,7 +98,7 @@ def new_output_dir(path: str | Path, *, overwrite: bool, made_with: str) -> Iter
         yield part
         check_output(path, overwrite=overwrite, made_with=made_with)  # as above
         if path.exists():
-            shutil.rmtree(path)
+            shutil.rmtree(path) if overwrite else path.rmdir()  # rmdir takes an empty folder alone
         os.replace(part, path)
     except OSError as cause:
         raise OutputError(

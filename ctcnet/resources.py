@@ -29,7 +29,7 @@ def find_config(kind: str, name: str | Path) -> Path:
     """Path of a YAML configuration: a file that exists, or the name of a shipped one.
 
     Args:
-        kind: subfolder of `configs`, such as 'panels' or 'labels'.
+        kind: subfolder of `configs`, such as 'panels' or 'labels'; empty for experiments and their overlays.
         name: path of a YAML file, or name of a shipped one without its ending.
 
     Raises:
@@ -40,11 +40,12 @@ def find_config(kind: str, name: str | Path) -> Path:
         return path
     folder = resource_dir("configs") / kind
     shipped = folder / f"{name}.yaml"
-    if path.name == str(name) and shipped.is_file():
+    if not path.is_absolute() and ".." not in path.parts and shipped.is_file():
         return shipped
-    names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+    files = [*folder.glob("*.yaml"), *([] if kind else folder.glob("overlays/*.yaml"))]
+    names = ", ".join(sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files))
     raise SettingError(
-        f"'{name}' is neither a YAML file nor a name among the shipped {kind}",
+        f"'{name}' is neither a YAML file nor a name among the shipped {kind or 'experiments'}",
         expected=f"the path of a .yaml file, or one of: {names}",
         fix="check the spelling, or give the path of your own file",
     )

@@ -15,7 +15,7 @@ mkdir -p "$out"
 step() { printf '\n== %s\n' "$*"; }
 
 step "1/6 Simulating $crops five-class crops (DAPI, CK, CD45, CD66b, CD61)"
-"$ctcnet" simulate crops "$out/crops" --count "$crops" --seed 1 --panel ctc5 --overwrite
+"$ctcnet" simulate crops "$out/crops" --count "$crops" --groups 60 --seed 1 --panel ctc5 --overwrite
 "$ctcnet" check "$out/crops/manifest.csv" --panel ctc5 --labels five_class
 "$ctcnet" pack "$out/crops/manifest.csv" --panel ctc5 --labels five_class -o "$out/store" --overwrite
 

@@ -38,12 +38,13 @@ def run(args: argparse.Namespace) -> int:
     from ctcnet.crops.check_table import print_report, report_to_dict
     from ctcnet.crops.checks import check_crops
     from ctcnet.labels import load_schema
-    from ctcnet.output import check_output, new_output_file
+    from ctcnet.output import check_not_input, check_output, new_output_file
     from ctcnet.panel import load_panel
 
     json_file = None if args.json in (None, "-") else str(args.json)
     if json_file is not None:
         check_output(json_file, overwrite=args.overwrite)
+        check_not_input(json_file, args.source)
     report = check_crops(
         args.source,
         load_panel(args.panel) if args.panel else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ctcnet.cli.models import DEVICES, find_model, load_predictor
 from ctcnet.errors import SettingError
-from ctcnet.output import check_output
+from ctcnet.output import check_not_input, check_output
 
 if TYPE_CHECKING:
     from ctcnet.panel import Panel
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         )
     model_path = find_model(args.model)
     check_output(args.output, overwrite=args.overwrite)
+    check_not_input(args.output, args.input, model_path)
     predictor = load_predictor(model_path, args.device, args.threads)
     panel = _panel(args.panel, args.input, predictor)
     crops = read_crops(args.input, panel, assumed_pixel_size_um=args.pixel_size_um, labelled=False)

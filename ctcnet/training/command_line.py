@@ -19,6 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.errors import CtcnetError, ModelFileError, OutputError, SettingError
+from ctcnet.resources import find_config
 from ctcnet.settings_file import read_yaml_mapping
 from ctcnet.training.checkpoint import CARD_KEY, card_of, read_checkpoint
 from ctcnet.training.classifier_module import ClassifierModule
@@ -156,14 +157,21 @@ def _check_devices(accelerator: Any, devices: Any) -> None:
         )
 
 
-def _check_config_files(args: list[str]) -> None:
-    """Raise SettingError for configuration files that are no YAML mapping or name a key twice."""
+def _with_config_paths(args: list[str]) -> list[str]:
+    """The arguments with the names of shipped configurations (`--config five_class`) turned into paths.
+
+    Raises:
+        SettingError: no such file or name, or a file is no YAML mapping or names a key twice.
+    """
+    found = list(args)
     for place, word in enumerate(args):
         name, equals, value = word.partition("=")
-        if name in ("-c", "--config"):
-            path = Path(value if equals else "".join(args[place + 1 : place + 2]))
-            if path.is_file():
-                read_yaml_mapping(path)
+        if name not in ("-c", "--config") or not (equals or place + 1 < len(args)):
+            continue
+        path = find_config("", value if equals else args[place + 1])
+        read_yaml_mapping(path)
+        found[place if equals else place + 1] = f"{name}={path}" if equals else str(path)
+    return found
 
 
 def _check_checkpoint(path: str, *, resume: bool) -> None:
@@ -204,8 +212,7 @@ def run(args: list[str] | None = None) -> TrainingCommandLine:
         SystemExit: with 2, after a message, where the command line itself was wrong.
     """
     _quieten()
-    _check_config_files(sys.argv[1:] if args is None else args)
-    return TrainingCommandLine(args)
+    return TrainingCommandLine(_with_config_paths(sys.argv[1:] if args is None else args))
 
 
 def main(args: list[str] | None = None) -> int:

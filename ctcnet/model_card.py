@@ -115,6 +115,7 @@ class ModelCard:
         """The card as a page for people."""
         data = self.training_data
         kind = {True: "simulated cells", False: "real cells", None: "cells of an origin not stated"}[data.simulated]
+        fitted = "not fitted" if self.temperature == 1 else "fitted on validation data"
         rows = [
             ("Intended use", self.intended_use),
             ("Network", self.backbone),
@@ -123,7 +124,7 @@ class ModelCard:
             ("Levels", f"mode '{self.normalization.mode}'"),
             ("Classes", ", ".join(self.labels.classes)),
             ("Unassigned", f"largest probability below {self.unassigned_below:g}"),
-            ("Temperature", f"{self.temperature:.4g}, fitted on validation data"),
+            ("Temperature", f"{self.temperature:.4g}, {fitted}"),
             ("Training data", f"{data.crops} crops of {kind}, {data.groups} groups, sha256 {data.sha256[:16]}..."),
             ("Software", f"ctcnet {self.software_version}"),
             ("Licence", self.licence),

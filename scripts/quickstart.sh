@@ -21,7 +21,7 @@ step "1/6 Simulating $crops five-class crops (DAPI, CK, CD45, CD66b, CD61)"
 
 step "2/6 Training (on a GPU if there is one)"
 .venv/bin/python train.py fit --config configs/five_class.yaml --data.manifest "$out/store" \
-    --run_dir "$out/run" --overwrite true
+    --run_dir "$out/run" --overwrite
 
 step "3/6 Exporting to ONNX; checking that its answers match"
 "$ctcnet" export "$out/run/best.ckpt" -o "$out/model.onnx" --overwrite

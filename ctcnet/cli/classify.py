@@ -5,15 +5,10 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ctcnet.cli.models import DEVICES, find_model, load_predictor
+from ctcnet.cli.models import DEVICES, find_model, load_predictor, panel_of_images
 from ctcnet.errors import SettingError
 from ctcnet.output import check_not_input, check_output
-
-if TYPE_CHECKING:
-    from ctcnet.panel import Panel
-    from ctcnet.runtime import Predictor
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -63,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output, overwrite=args.overwrite)
     check_not_input(args.output, args.input, model_path)
     predictor = load_predictor(model_path, args.device, args.threads)
-    panel = _panel(args.panel, args.input, predictor)
+    panel = panel_of_images(args.panel, args.input, predictor.card)
     crops = read_crops(args.input, panel, assumed_pixel_size_um=args.pixel_size_um, labelled=False)
     for note in crops.notes:
         print(f"note: {note}")
@@ -79,13 +74,3 @@ def run(args: argparse.Namespace) -> int:
     print(f"{'unassigned (whatever class)':30s} {int(predictions.unassigned.sum()):8d}")
     print(f"wrote {args.output}: {table.num_rows} crops. For research use only.")
     return 0
-
-
-def _panel(name: str | None, source: Path, predictor: Predictor) -> Panel | None:
-    """The panel named, or else a store's own (None), or else the model's."""
-    from ctcnet.crops.source_kind import is_store
-    from ctcnet.panel import load_panel
-
-    if name is not None:
-        return load_panel(name)
-    return None if is_store(source) else predictor.card.panel

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ctcnet.cli.leave_out import LeaveOneOut
-from ctcnet.cli.models import DEVICES, find_model, load_predictor
+from ctcnet.cli.models import DEVICES, find_model, load_predictor, panel_of_images
 from ctcnet.errors import LabelError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.labels import LabelSchema, load_schema
 from ctcnet.output import check_output, new_output_dir
-from ctcnet.panel import load_panel
 
 if TYPE_CHECKING:
     from ctcnet.evaluation.evaluation_run import Evaluation
@@ -34,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("model", type=Path, metavar="MODEL", help="checkpoint (.ckpt), run folder or ONNX file")
     add("manifest", type=Path, metavar="MANIFEST", help="manifest, packed store or folder of class folders")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write")
-    add("--panel", help="panel of the images: shipped name or YAML file (default: the model's)")
+    add("--panel", help="panel of the images: shipped name or YAML file (default: a store's own, else the model's)")
     add("--labels", help="label schema with the roll-ups to report: shipped name or YAML file (default: the model's)")
     add("--pixel-size-um", type=float, help="um per pixel of images that do not state it")
     add("--split", choices=("train", "val", "test"), default="", help="only crops of this split of the manifest")
@@ -42,11 +41,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add("--leave-out", choices=("batch",), help="train anew on all batches but one, in turn, and judge on that one")
     add("--prior", help="restate probabilities: class=value,... for every class, or contains_ctc=1e-5")
     add("--levels", choices=("auto", "model", "per_crop"), default="auto", help="where background and scale come from")
-    add("--device", choices=DEVICES, default="auto")
-    add("--batch-size", type=int, default=256)
-    add("--bootstrap", type=int, default=1000, metavar="N", help="resamples over groups for 95 %% intervals")
-    add("--seed", type=int, default=0, help="of the bootstrap")
-    add("--overwrite", action="store_true")
+    add("--device", choices=DEVICES, default="auto", help="where to run (default: auto)")
+    add("--batch-size", type=int, default=256, help="largest number of crops at once (default: 256)")
+    intervals = "resamples over groups for 95 %% intervals (default: 1000; 0 for none)"
+    add("--bootstrap", type=int, default=1000, metavar="N", help=intervals)
+    add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    add("--overwrite", action="store_true", help="replace an evaluation that exists")
     parser.set_defaults(run=run)
 
 
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     model_path = find_model(args.model)
     predictor = load_predictor(model_path, args.device)
     schema = schema_for(predictor.card.labels, args.labels)
-    panel = predictor.card.panel if args.panel is None else load_panel(args.panel)
+    panel = panel_of_images(args.panel, args.manifest, predictor.card)
     crops = read_crops(args.manifest, panel, schema, assumed_pixel_size_um=args.pixel_size_um, labelled=True)
     for note in crops.notes:
         print(f"note: {note}")
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             batches_to_leave_out(crops)
             (folder / "leave_out").mkdir()
             train = LeaveOneOut(
-                predictor.card, args.manifest, panel, args.pixel_size_um, folder / "leave_out", args.device
+                predictor.card, args.manifest, crops.panel, args.pixel_size_um, folder / "leave_out", args.device
             )
             evaluation = evaluate_left_out(
                 train, crops, schema, settings, card=predictor.card, source=args.manifest, model_sha256=digest
@@ -131,6 +131,8 @@ def print_headlines(evaluation: Evaluation, output: Path) -> None:
     Console().print(table)
     if metrics["includes_seen_groups"]:
         print("CAUTION: groups that the model saw in training or validation are included; the figures are too good.")
+    if metrics["prior"]["restated"]:
+        print("The figures are those of probabilities restated by --prior, on crops of this set's own mix of classes.")
     if metrics["seen_groups_left_out"]:
         print(f"{metrics['seen_groups_left_out']} groups that the model saw were left out.")
     for reason in (metrics["intervals_method"].get("reason"), metrics["intervals_method"].get("note")):

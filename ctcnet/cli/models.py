@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ctcnet.crops.source_kind import is_store
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.extras import import_extra
+from ctcnet.model_card import ModelCard
+from ctcnet.panel import Panel, load_panel
 from ctcnet.runtime import OnnxPredictor, Predictor
 from ctcnet.runtime.onnx_predictor import check_threads
 
@@ -65,6 +68,13 @@ def load_checkpoint(path: Path, device: str = "cpu", threads: int | None = None)
     if threads is not None:
         torch.set_num_threads(threads)
     return checkpoint.load_classifier(path, device)
+
+
+def panel_of_images(name: str | None, source: str | Path, card: ModelCard) -> Panel | None:
+    """The panel named, or else a store's own (None), or else the model's."""
+    if name is not None:
+        return load_panel(name)
+    return None if is_store(Path(source)) else card.panel
 
 
 def _onnx_provider(device: str) -> str:

@@ -123,5 +123,5 @@ def no_pixel_size(where: str | Path) -> ImageError:
         "has no pixel size",
         where=where,
         expected="um per pixel from the manifest's column pixel_size_um, OME metadata, the caller or the panel",
-        fix="add the column, or state it with --pixel-size-um",
+        fix="add the column, or state it with --pixel-size-um (in training --data.assumed_pixel_size_um)",
     )

@@ -18,7 +18,7 @@ from ctcnet.data.crop_dataset import CropDataset
 from ctcnet.data.partition import PARTS, SplitSettings, divide, part_table
 from ctcnet.data.resumable_loader import ResumableLoader
 from ctcnet.data.training_levels import NormalizationChoice, TrainingLevels, choose_mode, own_levels, spread_rows
-from ctcnet.errors import SettingError
+from ctcnet.errors import SettingError, SplitError
 from ctcnet.labels import LabelSchema, load_schema
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel, load_panel
@@ -143,6 +143,7 @@ class CropDataModule(LightningDataModule):
             seed=self.seed,
             augmentation=self.augmentation if part == "train" else None,
             full_scale=self.panel.full_scale,
+            per_crop_floor=self.levels.floor if self.levels.mode == "per_crop" else None,
         )
 
     def loader(self, part: str, *, all_processes: bool = True) -> ResumableLoader:
@@ -169,6 +170,13 @@ class CropDataModule(LightningDataModule):
         return self.loader("val") if len(self.rows_of("val")) else []
 
     def test_dataloader(self) -> ResumableLoader:
+        if not len(self.rows_of("test")):
+            raise SplitError(
+                "there are no crops to test on",
+                where=self.manifest,
+                expected="groups in the split 'test', kept apart before training",
+                fix="set --data.split.test_fraction, or the manifest's column 'split', when fitting",
+            )
         return self.loader("test")
 
     @rank_zero_only
@@ -185,6 +193,8 @@ class CropDataModule(LightningDataModule):
         Console(stderr=True).print(table)
         for note in self.crops.notes:
             _say(f"Notice: {note}")
+        if self.split.folds is not None and self.split.fold is None:
+            _say("Notice: folds are set but no fold to leave out (--data.split.fold), so that the folds are not used.")
 
     @rank_zero_only
     def write_splits(self, path: Path) -> None:

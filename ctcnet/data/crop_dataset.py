@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from ctcnet.data.augmentation import Augmentation, all_present, channel_presence
 from ctcnet.data.sample_seeds import sample_seeds
+from ctcnet.normalization import per_crop_levels
 
 Batch = dict[str, Tensor]
 """crops (B, C, S, S) raw counts, background and scale (B, C) float32, presence (B, C) bool, target (B, K) float32,
@@ -37,11 +38,12 @@ class CropDataset(Dataset):
         read: gives the crops of rows of this dataset.
         targets: (N, K) float32, rows add up to 1.
         weight: (N,) float32.
-        background, scale: (N, C) float32, finite.
+        background, scale: (N, C) float32, finite; placeholders where `per_crop_floor` is set.
         seed: seed of the run.
         augmentation: what to do to crops here; None for validation and test. Only the backend 'albumentations' acts in
             the dataset, but channels are dropped here for both.
         full_scale: largest count of the camera.
+        per_crop_floor: least scale in counts where levels are each crop's own (mode 'per_crop'), else None.
     """
 
     def __init__(
@@ -55,13 +57,14 @@ class CropDataset(Dataset):
         seed: int,
         augmentation: Augmentation | None,
         full_scale: float,
+        per_crop_floor: float | None = None,
     ) -> None:
         self.read = read
         self.targets = targets.astype(np.float32, copy=False)
         self.weight = weight.astype(np.float32, copy=False)
         self.background = background.astype(np.float32, copy=False)
         self.scale = scale.astype(np.float32, copy=False)
-        self.seed = seed
+        self.seed, self.per_crop_floor = seed, per_crop_floor
         self.augmentation = None if augmentation is None or augmentation.backend == "none" else augmentation
         self._chain = None
         if self.augmentation is not None and self.augmentation.backend == "albumentations":
@@ -83,7 +86,9 @@ class CropDataset(Dataset):
         crops = self.read(rows)
         background, scale = self.background[rows], self.scale[rows]
         if self._chain is not None:
-            parts = zip(crops, background, scale, seeds, strict=True)
+            floor = self.per_crop_floor
+            levels = (background, scale) if floor is None else per_crop_levels(crops, floor)
+            parts = zip(crops, *levels, seeds, strict=True)
             crops = np.stack([self._chain(crop, b, s, int(seed)) for crop, b, s, seed in parts])
         sample_seed = torch.from_numpy(seeds)
         channels = background.shape[1]

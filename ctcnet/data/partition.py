@@ -19,15 +19,16 @@ PARTS: tuple[str, ...] = ("train", "val", "test")
 class SplitSettings:
     """How groups are divided. Groups never straddle parts.
 
-    Without `folds` and `leave_out` the manifest's column `split` counts where there is one, else groups are drawn.
+    Without `fold` and `leave_out` the manifest's column `split` counts where there is one, else groups are drawn.
 
     Attributes:
         val_fraction: share of crops for validation, where the split is drawn.
         test_fraction: share of crops kept for testing, where the split is drawn.
         seed: seed of the draw.
-        folds: number of folds over groups, or a CSV file with the columns group and fold, or the name of a shipped one.
+        folds: number of folds over groups, or a CSV file with the columns group and fold, or the name of a shipped one;
+            used where `fold` is set.
         fold: the fold that is the test part; the other groups are divided into training and validation.
-        leave_out: 'batch=VALUE' or 'cartridge=VALUE': those crops are the test part.
+        leave_out: 'batch=VALUE', 'cartridge=VALUE' or 'group=VALUE': those crops are the test part.
     """
 
     val_fraction: float = 0.15

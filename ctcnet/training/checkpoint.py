@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import lightning
 import torch
 from torch import nn
 
-from ctcnet.errors import ModelFileError, OutputError
+from ctcnet.errors import CtcnetError, ModelFileError, OutputError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.training.torch_predictor import TorchPredictor
@@ -41,7 +40,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             found=str(cause).splitlines()[0][:160],
             fix="use a checkpoint from a source you trust, written by ctcnet",
         ) from cause
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as cause:
+    except Exception as cause:  # on damaged files the unpickler raises nearly every kind of exception
         raise ModelFileError(
             f"is damaged or no checkpoint ({type(cause).__name__})", where=path, fix="copy or train it again"
         ) from cause
@@ -102,7 +101,10 @@ def network_from(content: dict[str, Any], card: ModelCard, where: str | Path) ->
     Raises:
         ModelFileError: weights do not fit the card.
     """
-    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes))
+    try:
+        network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes))
+    except CtcnetError as error:
+        raise ModelFileError(error.what, where=where, expected=error.expected, fix="see to the card") from error
     check_weights(content["state_dict"], network.state_dict(), where)
     network.load_state_dict(content["state_dict"])
     return network.eval()

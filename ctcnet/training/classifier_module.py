@@ -7,18 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, distributed, nn
 
 from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.data.crop_dataset import Batch
 from ctcnet.data.device_augmentation import DeviceAugmentation
-from ctcnet.errors import ModelPanelError, SettingError
+from ctcnet.errors import SettingError
 from ctcnet.model_card import card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.networks.levels import InputLevels
 from ctcnet.normalization import normalize
 from ctcnet.training.averaging import averaged_copy, update_average
 from ctcnet.training.checkpoint import CARD_KEY, check_weights
+from ctcnet.training.data_match import check_data_of_model
 from ctcnet.training.losses import DecisionPrior, ImbalanceLoss, LossSettings
 from ctcnet.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from ctcnet.training.scores import validation_scores
@@ -119,13 +121,7 @@ class ClassifierModule(LightningModule):
             check_weights(checkpoint["state_dict"], self.state_dict(), "checkpoint")
             return
         card = card_from_dict(checkpoint[CARD_KEY])
-        if card.panel.markers != self.data.panel.markers or card.labels.classes != self.data.schema.classes:
-            raise ModelPanelError(
-                "the model was trained for other channels or classes",
-                expected=f"{', '.join(card.panel.markers)}; {', '.join(card.labels.classes)}",
-                found=f"{', '.join(self.data.panel.markers)}; {', '.join(self.data.schema.classes)}",
-                fix="give the panel and the labels that the model was trained with",
-            )
+        check_data_of_model(card, self.data, testing=self.trainer.state.fn == TrainerFn.TESTING)
         self.temperature = card.temperature
         plain = checkpoint["state_dict"]
         check_weights(plain, self.network.state_dict(), "checkpoint")

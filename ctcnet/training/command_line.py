@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import yaml
+from jsonargparse import ActionYesNo
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
@@ -72,7 +73,9 @@ class TrainingCommandLine(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--run_dir", type=str | None, default=None, help="Folder of the run.")
-        parser.add_argument("--overwrite", type=bool, default=False, help="Replace an earlier run in the folder.")
+        parser.add_argument(
+            "--overwrite", action=ActionYesNo, nargs="?", default=False, help="Replace an earlier run in the folder."
+        )
         parser.add_lightning_class_args(ModelSelection, "selection")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_plain_seed)
 
@@ -140,8 +143,13 @@ class TrainingCommandLine(LightningCLI):
         return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
 
     def _config_text(self) -> str:
-        """The options as YAML, without what follows from others."""
-        return self._parser(self.subcommand).dump(self.options, skip_none=False)
+        """The options as YAML, without what follows from others, what to resume from and what may be overwritten.
+
+        Whoever hands the file to another command must neither resume from nor replace anything unasked.
+        """
+        options = self.options.clone()
+        options.overwrite, options.ckpt_path = False, None
+        return self._parser(self.subcommand).dump(options, skip_none=False)
 
 
 def _check_devices(accelerator: Any, devices: Any) -> None:

@@ -55,7 +55,10 @@ class ImbalanceLoss(nn.Module):
 
     Args:
         settings: see `LossSettings`.
-        class_crops: (K,) float, training crops of each class, each above 0.
+        class_crops: (K,) float, training crops of each class times their weights, each above 0.
+
+    Raises:
+        SettingError: a class has none, or only crops of weight 0.
     """
 
     adjustment: Tensor
@@ -64,6 +67,13 @@ class ImbalanceLoss(nn.Module):
     def __init__(self, settings: LossSettings, class_crops: Tensor) -> None:
         super().__init__()
         self.settings = settings
+        if not (class_crops > 0).all():
+            raise SettingError(
+                "a class has no training crop of a weight above 0",
+                where="column 'weight'",
+                found=f"weights of the classes: {', '.join(f'{value:g}' for value in class_crops.tolist())}",
+                fix="give crops of each class a weight above 0",
+            )
         prior = class_crops.double() / class_crops.double().sum()
         if settings.weighting == "inverse":
             weight = prior ** (-settings.weighting_power)

@@ -78,6 +78,8 @@ class MetricsTable(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = float(self._loss) / max(1, self._batches)
+        if trainer.world_size > 1:  # each process has the loss of its share, scaled so that the mean is the batch's
+            loss = float(trainer.strategy.reduce(torch.tensor(loss, device=pl_module.device), reduce_op="mean"))
         self._loss, self._batches = 0.0, 0
         if loss != loss or abs(loss) == float("inf"):
             raise SettingError(

@@ -34,7 +34,7 @@ def check_run_dir(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
         raise OutputError(
             "holds something already",
             where=run_dir,
-            fix="choose another --run_dir, resume with --ckpt_path last, or pass --overwrite true",
+            fix="choose another --run_dir, resume with --ckpt_path last, or pass --overwrite",
         )
     if not (run_dir / CONFIG).is_file():
         raise OutputError(

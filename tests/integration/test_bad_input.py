@@ -108,10 +108,12 @@ def words(verb: str, data: Path, model: Path, source: Path | None = None) -> lis
     arguments = {
         "check": ["check", manifest, *common],
         "pack": ["pack", manifest, *common, "-o", out / "store", "--crop-size-px", SIDE],
-        "fit": ["train", "fit", "--data.manifest", manifest, "--data.panel", panel, "--data.labels", labels]
-        + ["--data.crop_size_px", SIDE, "--data.split.val_fraction", 0.3, "--data.batch_size", 4]
-        + ["--trainer.max_epochs", 1, "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
-        + ["--run_dir", out / "run"],
+        "fit": [
+            *("train", "fit", "--data.manifest", manifest, "--data.panel", panel, "--data.labels", labels),
+            *("--data.crop_size_px", SIDE, "--data.split.val_fraction", 0.3, "--data.batch_size", 4),
+            *("--trainer.max_epochs", 1, "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"),
+            *("--run_dir", out / "run"),
+        ],
         "evaluate": ["evaluate", model / "model.onnx", manifest, "--panel", panel, "-o", out / "e", "--bootstrap", 0],
         "classify": ["classify", model / "model.onnx", manifest, "--panel", panel, "-o", out / "t.csv", "--threads", 1],
         "export": ["export", model / "best.ckpt", "-o", out / "m.onnx"],

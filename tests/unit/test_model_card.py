@@ -50,6 +50,11 @@ def test_limits_name_the_missing_markers():
     assert panel_limits(load_panel("ctc5"), load_schema("five_class")) == ()
 
 
+def test_page_says_whether_a_temperature_was_fitted():
+    assert "| 1.1, fitted on validation data |" in _card().to_markdown()
+    assert "| 1, not fitted |" in replace(_card(), temperature=1.0).to_markdown()
+
+
 def test_page_says_research_use_and_simulated(tmp_path: Path):
     _card().write(tmp_path)
     text = (tmp_path / "README.md").read_text()

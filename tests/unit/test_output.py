@@ -78,3 +78,27 @@ def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path):
     with pytest.raises(OutputError, match="did not write"), _new_folder(precious, overwrite=True):
         pass
     assert (precious / "b").read_text() == "x"
+
+
+def test_an_output_that_another_process_wrote_meanwhile_is_kept(tmp_path: Path):
+    def race_for_folder():
+        with _new_folder(tmp_path / "out", overwrite=False) as part:
+            (part / "a").write_text("second")
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "a").write_text("first")
+
+    def race_for_file():
+        with new_output_file(tmp_path / "f", overwrite=False) as part:
+            part.write_text("second")
+            (tmp_path / "f").write_text("first")
+
+    for race in (race_for_folder, race_for_file):
+        with pytest.raises(OutputError, match="exists already"):
+            race()
+    assert (tmp_path / "out" / "a").read_text() == (tmp_path / "f").read_text() == "first"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f", "out"]
+
+
+def test_a_name_that_is_too_long_is_one_clear_error(tmp_path: Path):
+    with pytest.raises(OutputError, match="too long"):
+        check_output(tmp_path / ("a" * 300), overwrite=False)

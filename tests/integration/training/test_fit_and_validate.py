@@ -80,6 +80,32 @@ def test_validate_gives_the_figures_of_the_card(
     assert main(["validate", "--config", config, "--run_dir", str(tmp_path / "none")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("validate", "--data.normalization=per_crop"), "levels 'per_crop'"),
+        (("validate", "--data.pixel_size_um=0.5"), "0.5 um per pixel"),
+        (("validate", "--data.split.leave_out=batch=b0"), "other levels"),
+        (("test",), "no crops to test on"),
+        (("test", "--data.split.leave_out=batch=b0", "--data.normalization=fixed"), "other levels"),
+    ],
+)
+def test_model_is_not_judged_on_other_data(arguments: tuple[str, ...], message: str, run_dir: Path, capsys) -> None:
+    verb, *options = arguments
+    assert main([verb, "--config", str(run_dir / "config.yaml"), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_groups_seen_in_training_are_no_test(fit_options: Callable, tmp_path: Path, capsys) -> None:
+    options = ("--trainer.max_epochs=1", "--data.normalization=per_crop", "--data.split.test_fraction=0.25")
+    assert main(fit_options(tmp_path / "run", *options)) == 0
+    config = str(tmp_path / "run" / "config.yaml")
+    assert main(["test", "--config", config]) == 0
+    capsys.readouterr()
+    assert main(["test", "--config", config, "--data.split.seed=5"]) == 2
+    assert "groups of the test part" in capsys.readouterr().err
+
+
 def test_equal_seeds_give_equal_weights(fit_options: Callable, tmp_path: Path) -> None:
     short = ("--trainer.max_epochs=1", "--data.augmentation.backend=albumentations")
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -132,8 +158,21 @@ def test_existing_run_is_kept(run_dir: Path, fit_options: Callable, tmp_path: Pa
     other = tmp_path / "letters"
     other.mkdir()
     (other / "letter.txt").write_text("dear")
-    assert main(fit_options(other, "--overwrite=true")) == 2
+    for words in (["--overwrite"], ["--overwrite=true"], ["--overwrite", "true"]):
+        assert main(fit_options(other, *words)) == 2
+        assert "earlier run" in capsys.readouterr().err
     assert (other / "letter.txt").exists()
+
+
+def test_saved_settings_neither_overwrite_nor_resume(fit_options: Callable, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    assert main(fit_options(run_dir, "--trainer.max_epochs=1")) == 0
+    assert main(fit_options(run_dir, "--trainer.max_epochs=2", "--ckpt_path=last")) == 0
+    assert main(fit_options(run_dir, "--trainer.max_epochs=1", "--overwrite")) == 0
+    saved = yaml.safe_load((run_dir / "config.yaml").read_text())
+    assert saved["overwrite"] is False
+    assert saved["ckpt_path"] is None
+    assert main(["fit", "--config", str(run_dir / "config.yaml")]) == 2
 
 
 def test_checkpoints_that_are_refused(run_dir: Path, tmp_path: Path) -> None:

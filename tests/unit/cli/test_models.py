@@ -1,6 +1,6 @@
 import pytest
 
-from ctcnet.cli.models import find_model, load_predictor
+from ctcnet.cli.models import find_model, load_predictor, panel_of_images
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.runtime import OnnxPredictor
 
@@ -33,3 +33,13 @@ def test_onnx_file_is_run_by_onnxruntime(write_linear_model):
 def test_unknown_options_are_refused(write_linear_model, options):
     with pytest.raises(SettingError):
         load_predictor(write_linear_model(), **options)
+
+
+def test_store_has_its_own_panel_and_other_sources_take_the_models(write_linear_model, tmp_path):
+    card = load_predictor(write_linear_model(), "cpu").card
+    (tmp_path / "store.json").write_text("{}")
+    assert panel_of_images(None, tmp_path, card) is None
+    assert panel_of_images(None, tmp_path / "manifest.csv", card) == card.panel
+    named = panel_of_images("sarcoma", tmp_path, card)
+    assert named is not None
+    assert named.name == "sarcoma"

@@ -8,8 +8,10 @@ from torch.nn import functional as F
 
 from ctcnet.data.albumentations_chain import AlbumentationsChain
 from ctcnet.data.augmentation import Augmentation, channel_presence
+from ctcnet.data.crop_dataset import BatchRequest, CropDataset
 from ctcnet.data.device_augmentation import DeviceAugmentation, blur_matrix, dihedral, dihedral_matrix
 from ctcnet.errors import SettingError
+from ctcnet.normalization import per_crop_levels
 from ctcnet.seeded_random import uniform
 
 pytestmark = pytest.mark.unit
@@ -152,3 +154,18 @@ def test_uniform_numbers_are_uniform_and_streams_differ() -> None:
 def test_settings_out_of_range(setting: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=next(iter(setting))):
         Augmentation(**setting)
+
+
+def test_chain_knows_the_crops_own_levels_in_the_mode_per_crop() -> None:
+    x = crops().numpy()
+    background, scale = per_crop_levels(x, 64.0)
+
+    def dataset(background: np.ndarray, scale: np.ndarray, floor: float | None) -> CropDataset:
+        settings = Augmentation(backend="albumentations", dihedral=False, gain=0.5, offset=0.2, shot_noise=1)
+        rest = {"seed": 0, "augmentation": settings, "full_scale": 4095, "per_crop_floor": floor}
+        return CropDataset(lambda rows: x[rows], np.eye(12), np.ones(12), background, scale, **rest)
+
+    request = BatchRequest(0, np.arange(12))
+    stated = dataset(background, scale, None).__getitems__(request)["crops"]
+    own = dataset(np.zeros_like(background), np.ones_like(scale), 64.0).__getitems__(request)["crops"]
+    assert torch.equal(own, stated)

@@ -73,3 +73,8 @@ def test_crop_weights_count_in_proportion() -> None:
 def test_loss_settings_out_of_range(setting: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=next(iter(setting))):
         LossSettings(**setting)
+
+
+def test_class_whose_crops_weigh_nothing_is_refused() -> None:
+    with pytest.raises(SettingError, match="weight above 0"):
+        ImbalanceLoss(LossSettings(), torch.tensor([900.0, 0.0, 10.0]))

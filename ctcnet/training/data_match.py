@@ -1,0 +1,67 @@
+"""Whether a finished model and the data at hand belong together: channels, classes, scale, levels and groups."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctcnet.data.crop_data_module import CropDataModule
+from ctcnet.errors import ModelPanelError, SettingError, SplitError
+from ctcnet.model_card import ModelCard, hash_group
+
+_EVALUATE = "use the model's own config.yaml and manifest, or judge it on other data with ctcnet evaluate"
+
+
+def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool) -> None:
+    """Check that data are read, normalised and divided as they were when the model was trained.
+
+    Args:
+        card: the model's card.
+        data: data module after its setup.
+        testing: whether the test part is to be judged; none of its groups may have been seen in training.
+
+    Raises:
+        ModelPanelError: other channels or classes.
+        SettingError: another scale, crop size or levels.
+        SplitError: groups of the test part were seen in training or validation.
+    """
+    if card.panel.markers != data.panel.markers or card.labels.classes != data.schema.classes:
+        raise ModelPanelError(
+            "the model was trained for other channels or classes",
+            expected=f"{', '.join(card.panel.markers)}; {', '.join(card.labels.classes)}",
+            found=f"{', '.join(data.panel.markers)}; {', '.join(data.schema.classes)}",
+            fix="give the panel and the labels that the model was trained with",
+        )
+    trained = (card.pixel_size_um, card.crop_size_px, card.normalization.mode)
+    at_hand = (data.pixel_size_um, data.crop_size_px, data.levels.mode)
+    if trained != at_hand:
+        raise SettingError(
+            "the data are not read as the model was trained",
+            where=data.manifest,
+            expected="{:g} um per pixel, {} px, levels '{}'".format(*trained),
+            found="{:g} um per pixel, {} px, levels '{}'".format(*at_hand),
+            fix=_EVALUATE,
+        )
+    own = card.normalization
+    if not (_equal(own.background, data.levels.background) and _equal(own.scale, data.levels.scale)):
+        raise SettingError(
+            "the training part at hand gives other levels than the model's own",
+            where=data.manifest,
+            expected=f"background {own.background}, scale {own.scale}",
+            found=f"background {data.levels.background}, scale {data.levels.scale}",
+            fix=_EVALUATE,
+        )
+    seen = set(card.training_data.group_hashes)
+    leaked = sorted({str(name) for name in data.crops.group[data.rows_of("test")] if hash_group(str(name)) in seen})
+    if testing and leaked:
+        raise SplitError(
+            f"the model saw {len(leaked)} groups of the test part in training or validation",
+            where=data.manifest,
+            found=", ".join(leaked[:5]),
+            fix="divide the data as in the model's config.yaml",
+        )
+
+
+def _equal(stated: tuple[float, ...] | None, found: np.ndarray | None) -> bool:
+    if stated is None or found is None:
+        return stated is None and found is None
+    return np.allclose(stated, found, rtol=1e-5)

@@ -24,7 +24,7 @@ class LabelSchema:
     Attributes:
         name: name of the schema.
         classes: at least two unique names.
-        parents: class or parent name -> the name above it, for hierarchical summaries.
+        parents: class or parent name -> the name above it; kept with the model for those who read its answers.
         rollups: roll-up name -> the classes whose probabilities add up to it, e.g. 'contains_ctc'.
     """
 

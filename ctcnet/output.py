@@ -80,9 +80,25 @@ def new_output_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def _move_over(part: Path, path: Path) -> None:
+    """Move a finished folder to its place, which may hold an older one."""
+    aside = part.with_suffix(".old")
+    if path.exists():
+        os.replace(path, aside)
+    try:
+        os.replace(part, path)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 @contextmanager
 def new_output_dir(path: str | Path, *, overwrite: bool, made_with: str) -> Iterator[Path]:
-    """Give a folder to write into; on success it becomes `path` in one step, on failure nothing is left.
+    """Give a folder to write into; on success it becomes `path`, on failure nothing is left.
+
+    A folder that is replaced is moved aside first and comes back where the move of the new one fails.
 
     Args: as in `check_output`.
 
@@ -97,9 +113,9 @@ def new_output_dir(path: str | Path, *, overwrite: bool, made_with: str) -> Iter
         part.mkdir()
         yield part
         check_output(path, overwrite=overwrite, made_with=made_with)  # as above
-        if path.exists():
-            shutil.rmtree(path) if overwrite else path.rmdir()  # rmdir takes an empty folder alone
-        os.replace(part, path)
+        if path.exists() and not overwrite:
+            path.rmdir()  # an empty folder; fails where it no longer is
+        _move_over(part, path)
     except OSError as cause:
         raise OutputError(
             f"could not be written ({cause.strerror or cause})", where=path, fix="see to the disk"

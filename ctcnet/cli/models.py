@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ctcnet.crops.source_kind import is_store
@@ -71,10 +72,13 @@ def load_checkpoint(path: Path, device: str = "cpu", threads: int | None = None)
 
 
 def panel_of_images(name: str | None, source: str | Path, card: ModelCard) -> Panel | None:
-    """The panel named, or else a store's own (None), or else the model's."""
+    """The panel named, or else a store's own (None), or else the model's.
+
+    The pixel size that the model's panel fixes is that of its own platform and says nothing of these images.
+    """
     if name is not None:
         return load_panel(name)
-    return None if is_store(Path(source)) else card.panel
+    return None if is_store(Path(source)) else replace(card.panel, pixel_size_um=None)
 
 
 def _onnx_provider(device: str) -> str:

@@ -110,7 +110,7 @@ def _write_pixels(crops: LabelledCrops, path: Path, pixel_size_um: float, crop_s
             rows = np.arange(start, min(start + CHUNK, len(crops)))
             chunk = crops.read(rows, pixel_size_um, crop_size_px)
             if chunk.dtype != dtype:
-                kinds = (crops.read([row], pixel_size_um, crop_size_px).dtype for row in rows)
+                kinds = (crops.read([int(row)], pixel_size_um, crop_size_px).dtype for row in rows)
                 other = next(row for row, kind in zip(rows, kinds, strict=True) if kind != dtype)
                 raise mixed_dtypes(str(crops.path[other]), dtype, chunk.dtype)
             content = np.ascontiguousarray(chunk).tobytes()

@@ -167,7 +167,7 @@ def provenance(
     model_sha256: str,
 ) -> dict[str, Any]:
     """What `metrics.json` says beside the figures: model, data, prior and whether cells are simulated."""
-    trained_on_simulated, data_simulated = card.training_data.simulated, bool(simulated)
+    trained_on_simulated, data_simulated = card.training_data.simulated, simulated
     who = [
         text
         for text, holds in (

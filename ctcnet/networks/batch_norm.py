@@ -31,7 +31,7 @@ class _SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training or _world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)
-        x = input.float()
+        x = input if input.dtype == torch.float64 else input.float()
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         local_count = x.new_full((1,), x.numel() / x.shape[1])

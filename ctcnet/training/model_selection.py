@@ -135,20 +135,24 @@ def _biased(module: ClassifierModule) -> CellClassifier:
 
 @torch.no_grad()
 def _calibrate(module: ClassifierModule, network: CellClassifier) -> tuple[Temperature, dict[str, Any]]:
-    """Temperature and validation figures of finished weights, whose bias is inside, in float32."""
+    """Fit the temperature of finished weights and measure them on validation data, in float32.
+
+    The bias to the stated prior stands in the network's last layer, whose logits are later divided by the temperature;
+    it is scaled here so that the quotient holds it whole.
+    """
     network = network.to(module.device).eval()
+    bias = module.logit_bias.cpu().numpy().astype("float64")
     parts = []
     for batch in module.data.loader("val", all_processes=False):
         moved = {name: value.to(module.device) for name, value in batch.items()}
         answers = module.answer(moved, network)
-        parts.append(answers._replace(logits=answers.logits - module.logit_bias.cpu().numpy()))
+        parts.append(answers._replace(logits=answers.logits - 2 * bias))  # one in the last layer, one from `answer`
     rows, logits, targets = gather_answers(parts, across_processes=False)
-    temperature = fit_temperature(logits, targets, module.stated_prior)
-    probabilities = torch.softmax(torch.from_numpy(logits / temperature.value), dim=1).numpy()
+    temperature = fit_temperature(logits, bias, targets, module.stated_prior)
+    network.head.bias.add_((temperature.value - 1) * module.logit_bias)
+    probabilities = torch.softmax(torch.from_numpy(logits / temperature.value + bias), dim=1).numpy()
     figures: dict[str, Any] = {name: round(v, 5) for name, v in validation_scores(probabilities, targets).items()}
     weight = prior_weights(targets, module.stated_prior)
-    figures["log_loss_before_temperature"] = round(log_loss(logits.astype("float64"), targets, 1.0, weight), 5)
-    figures["log_loss_after_temperature"] = round(
-        log_loss(logits.astype("float64"), targets, temperature.value, weight), 5
-    )
+    for name, value in (("before", 1.0), ("after", temperature.value)):
+        figures[f"log_loss_{name}_temperature"] = round(log_loss(logits, bias, targets, value, weight), 5)
     return temperature, {**figures, "crops": len(rows)}

@@ -32,18 +32,24 @@ def prior_weights(targets: np.ndarray, prior: np.ndarray) -> np.ndarray:
     return weight / weight.mean()
 
 
-def log_loss(logits: np.ndarray, targets: np.ndarray, temperature: float, weight: np.ndarray) -> float:
-    """Weighted mean of the cross entropy in nats at a temperature."""
-    return float(-(weight * (targets * log_softmax(logits / temperature, axis=1)).sum(axis=1)).mean())
+def log_loss(
+    logits: np.ndarray, bias: np.ndarray, targets: np.ndarray, temperature: float, weight: np.ndarray
+) -> float:
+    """Weighted mean of the cross entropy in nats of softmax(logits / temperature + bias)."""
+    return float(-(weight * (targets * log_softmax(logits / temperature + bias, axis=1)).sum(axis=1)).mean())
 
 
-def fit_temperature(logits: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> Temperature:
-    """Temperature that minimises the log loss at the prior that the logits refer to.
+def fit_temperature(logits: np.ndarray, bias: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> Temperature:
+    """Temperature that minimises the log loss at a stated prior.
+
+    The bias to that prior is no evidence and is not divided: probabilities are softmax(logits / temperature + bias), so
+    that a rare class stays as rare as stated whatever the temperature.
 
     Args:
-        logits: (N, K) float.
+        logits: (N, K) float, what the network says without the bias.
+        bias: (K,), log of the prior stated over the prior that `logits` refer to.
         targets: (N, K), rows add up to 1; soft targets count in proportion.
-        prior: (K,), class frequencies that softmax(logits) refers to.
+        prior: (K,), class frequencies that softmax(logits + bias) refers to.
 
     Returns:
         A temperature within `RANGE`; 1 with a note where there are fewer than `LEAST_CROPS` crops.
@@ -54,7 +60,9 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, prior: np.ndarray) 
         )
     logits = logits.astype(np.float64)
     weight = prior_weights(targets, prior)
-    found = minimize_scalar(
-        lambda log_t: log_loss(logits, targets, float(np.exp(log_t)), weight), bounds=np.log(RANGE), method="bounded"
-    )
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(logits, bias, targets, float(np.exp(log_temperature)), weight)
+
+    found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded")
     return Temperature(float(np.exp(found.x)), None)

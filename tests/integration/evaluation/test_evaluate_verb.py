@@ -27,7 +27,20 @@ def run(tmp_path, monkeypatch, manifest):
     def run_verb(*options: str, predictor: StainModel | None = None, source: Path = manifest) -> tuple[int, Path]:
         monkeypatch.setattr(verb, "load_predictor", lambda path, device: predictor or StainModel(("patient-0",)))
         out = tmp_path / "out"
-        code = main(["evaluate", str(model), str(source), "-o", str(out), "--bootstrap", "50", *options])
+        code = main(
+            [
+                "evaluate",
+                str(model),
+                str(source),
+                "-o",
+                str(out),
+                "--bootstrap",
+                "50",
+                "--pixel-size-um",
+                "0.64",
+                *options,
+            ]
+        )
         return code, out
 
     return run_verb
@@ -107,9 +120,7 @@ def test_prior_is_restated_and_recorded(run):
     assert inside == pytest.approx(1e-4)
     before = _metrics(run("--overwrite")[1])
     assert metrics["per_class"]["ctc"]["recall"] < before["per_class"]["ctc"]["recall"]
-    assert metrics["contains_ctc"]["average_precision"] != before["contains_ctc"]["average_precision"] or (
-        metrics["calibration"]["expected_positives"] < before["calibration"]["expected_positives"]
-    )
+    assert metrics["calibration"]["expected_positives"] < before["calibration"]["expected_positives"]
 
 
 def test_levels_used_are_recorded(run):

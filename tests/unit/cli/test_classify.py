@@ -10,12 +10,13 @@ from ctcnet.cli import main
 pytestmark = [pytest.mark.unit, pytest.mark.filterwarnings("ignore:.*crops state no background")]
 
 
-def _run(*words):
-    return main(["classify", *map(str, words), "--threads", "1"])
+def _run(*words, size_um: float | None = 0.5):
+    stated = () if size_um is None else ("--pixel-size-um", str(size_um))
+    return main(["classify", *map(str, words), *stated, "--threads", "1"])
 
 
-def _fails(capsys, *words) -> str:
-    assert _run(*words) == 2
+def _fails(capsys, *words, size_um: float | None = 0.5) -> str:
+    assert _run(*words, size_um=size_um) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: ") or "\nerror: " in message
     assert "Traceback" not in message
@@ -90,12 +91,9 @@ def test_model_of_more_channels_than_the_images_is_refused(write_linear_model, c
 
 
 def test_pixel_size_is_needed_and_can_be_stated(write_linear_model, crop_folder, tmp_path, capsys):
-    panel = tmp_path / "p.yaml"
-    channels = "channels:\n  - {marker: DAPI, role: nucleus}\n  - {marker: CK, role: epithelial}\n"
-    panel.write_text("name: no_size\nbit_depth: 12\n" + channels)
-    words = (write_linear_model(), crop_folder, "-o", tmp_path / "t.csv", "--panel", panel)
-    assert "pixel" in _fails(capsys, *words)
-    assert _run(*words, "--pixel-size-um", "0.5") == 0
+    words = (write_linear_model(), crop_folder, "-o", tmp_path / "t.csv")
+    assert "pixel size" in _fails(capsys, *words, size_um=None)
+    assert _run(*words, size_um=0.5) == 0
 
 
 def test_corrupt_model_is_refused(write_linear_model, crop_folder, tmp_path, capsys):

@@ -100,6 +100,7 @@ def _without_extras(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_onnx_file_needs_no_extra(write_linear_model, crop_folder, tmp_path):
     words = ["classify", write_linear_model(), crop_folder, "-o", tmp_path / "t.parquet", "--threads", "1"]
+    words += ["--pixel-size-um", "0.5"]
     done = _without_extras(f"sys.exit(main({list(map(str, words))!r}))")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t.parquet").is_file()

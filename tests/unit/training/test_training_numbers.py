@@ -52,13 +52,14 @@ def test_temperature_is_recovered(true_temperature: float) -> None:
     logits = rng.normal(0, 2, (20_000, 3))
     labels = (rng.random((20_000, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1)
     targets = np.eye(3)[labels]
-    found = fit_temperature(logits * true_temperature, targets, targets.mean(axis=0))
+    bias = np.array([0.5, 0.0, -1.0])
+    found = fit_temperature((logits - bias) * true_temperature, bias, targets, targets.mean(axis=0))
     assert found.value == pytest.approx(true_temperature, rel=0.05)
     assert found.note is None
 
 
 def test_temperature_is_refused_with_few_crops() -> None:
-    found = fit_temperature(np.zeros((29, 2)), np.eye(2)[np.zeros(29, int)], np.array([0.5, 0.5]))
+    found = fit_temperature(np.zeros((29, 2)), np.zeros(2), np.eye(2)[np.zeros(29, int)], np.array([0.5, 0.5]))
     assert found.value == 1.0
     assert "29 validation crops" in str(found.note)
 

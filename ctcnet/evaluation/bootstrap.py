@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctcnet.errors import StatisticsError
-from ctcnet.evaluation.metrics import confusion_figures, group_confusion
+from ctcnet.metrics import confusion_figures, group_confusion
 
 LEVEL = 0.95
 FEW_GROUPS = 10

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctcnet.evaluation.metrics import precision_recall_curve
 from ctcnet.evaluation.risk_coverage import risk_coverage
 from ctcnet.evaluation.scored_crops import ScoredCrops
+from ctcnet.metrics import precision_recall_curve
 
 COLOURS: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D", "#A6761D")
 """Colours that stay apart for colour-blind readers (Okabe and Ito 2008), then line styles repeat them."""

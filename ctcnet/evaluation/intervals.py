@@ -8,7 +8,8 @@ import numpy as np
 
 from ctcnet.evaluation.bootstrap import FEW_GROUPS, LEVEL, bootstrap_confusion, percentile_interval, resample_weights
 from ctcnet.evaluation.calibration import ece_tables
-from ctcnet.evaluation.metrics import (
+from ctcnet.evaluation.scored_crops import ScoredCrops
+from ctcnet.metrics import (
     CLASS_FIGURES,
     SCALAR_FIGURES,
     average_precision,
@@ -16,7 +17,6 @@ from ctcnet.evaluation.metrics import (
     group_confusion,
     negative_log_likelihood,
 )
-from ctcnet.evaluation.scored_crops import ScoredCrops
 
 
 def figure_intervals(scored: ScoredCrops, resamples: int, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,12 @@ import numpy as np
 
 from ctcnet.evaluation.calibration import ECE_BINS, expected_calibration_error, log_odds_calibration
 from ctcnet.evaluation.intervals import confusion_intervals, figure_intervals
-from ctcnet.evaluation.metrics import (
+from ctcnet.evaluation.prior import Prior
+from ctcnet.evaluation.rare_events import clopper_pearson, recall_at_false_calls
+from ctcnet.evaluation.risk_coverage import area_under_risk_coverage
+from ctcnet.evaluation.scored_crops import ScoredCrops
+from ctcnet.labels import CONTAINS_CTC
+from ctcnet.metrics import (
     CLASS_FIGURES,
     SCALAR_FIGURES,
     average_precision,
@@ -20,11 +25,6 @@ from ctcnet.evaluation.metrics import (
     negative_log_likelihood,
     reader_disagreement,
 )
-from ctcnet.evaluation.prior import Prior
-from ctcnet.evaluation.rare_events import clopper_pearson, recall_at_false_calls
-from ctcnet.evaluation.risk_coverage import area_under_risk_coverage
-from ctcnet.evaluation.scored_crops import ScoredCrops
-from ctcnet.labels import CONTAINS_CTC
 
 FORMAT = 1
 

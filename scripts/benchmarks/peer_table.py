@@ -23,7 +23,7 @@ from boosting_peer import boosting, crop_features
 from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.data.partition import SplitSettings
 from ctcnet.evaluation.bootstrap import bootstrap_confusion, paired_difference, percentile_interval
-from ctcnet.evaluation.metrics import confusion_figures, group_confusion
+from ctcnet.metrics import confusion_figures, group_confusion
 from ctcnet.training.cross_validation import run_folds
 
 BOOSTING = "boosting"

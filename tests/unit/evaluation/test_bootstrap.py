@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 from ctcnet.errors import StatisticsError
 from ctcnet.evaluation.bootstrap import bootstrap_confusion, paired_difference, percentile_interval, resample_weights
 from ctcnet.evaluation.intervals import figure_intervals
-from ctcnet.evaluation.metrics import group_confusion
+from ctcnet.metrics import group_confusion
 
 pytestmark = pytest.mark.unit
 

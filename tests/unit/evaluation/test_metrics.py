@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scored_factory import make_scored
 from sklearn import metrics as reference
 
-from ctcnet.evaluation import metrics
+from ctcnet import metrics
 
 pytestmark = pytest.mark.unit
 

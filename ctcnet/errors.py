@@ -62,6 +62,14 @@ class ImageError(CtcnetError):
     """An image file cannot be read or holds values that cannot be used."""
 
 
+class CartridgeError(CtcnetError):
+    """A scanned cartridge or slide cannot be opened: its layout, its files or what they say of themselves."""
+
+
+class FrameError(ImageError):
+    """One frame of a cartridge cannot be used; the others can."""
+
+
 class SplitError(CtcnetError):
     """Groups cannot be divided as asked."""
 

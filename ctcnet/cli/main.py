@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from ctcnet import __version__
-from ctcnet.cli import check, classify, evaluate, export, pack, simulate, train
+from ctcnet.cli import check, classify, evaluate, export, pack, scan, simulate, spillover, train
 from ctcnet.errors import CtcnetError
 
-_VERBS = (simulate, check, pack, train, evaluate, export, classify)
+_VERBS = (simulate, check, pack, train, evaluate, export, classify, scan, spillover)
 
 
 class _Parser(argparse.ArgumentParser):

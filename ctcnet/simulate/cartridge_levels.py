@@ -5,16 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ctcnet.cartridge_levels import CELL_RADIUS_UM, NOISE_FACTOR, scale_from_leukocytes
 from ctcnet.simulate.composition import IS_LEUKOCYTE
 from ctcnet.simulate.crop_simulator import CropSimulator
 
 SAMPLE_CROPS = 48
-CELL_RADIUS_UM = 2.5
-"""The level of a cell is the mean within this radius of its centre."""
-NOISE_FACTOR = 1.4826
-"""Median absolute deviation to standard deviation of a normal distribution."""
-LEVEL_ROLES = ("nucleus", "leukocyte", "transmitted", "scatter")
-"""Roles whose scale is the leukocytes' median; for the others one noise deviation is added."""
 
 
 def measure_cartridge_levels(
@@ -36,8 +31,6 @@ def measure_cartridge_levels(
     background = np.median(outside, axis=(1, 3))
     noise = NOISE_FACTOR * np.median(np.abs(outside - background[:, None, :, None]), axis=(1, 3))
     inside = counts[..., distance <= max(CELL_RADIUS_UM, simulator.pixel_size_um)].mean(-1)
-    level = np.abs(np.median(inside - background[:, None], axis=1))
-    floor = np.maximum(noise, 1.0)
-    plain = np.array([role in LEVEL_ROLES for role in simulator.panel.roles])
-    scale = np.where(plain, np.maximum(level, floor), level + floor)
+    level = np.median(inside - background[:, None], axis=1)
+    scale = scale_from_leukocytes(level, noise, simulator.panel.roles)
     return np.round(background.astype(np.float64), 3), np.round(scale.astype(np.float64), 3)

@@ -56,13 +56,14 @@ def _table(crop: Tensor, centre: Tensor, sigma: Tensor, amplitude: Tensor, prese
         crop=crop.repeat_interleave(slots)[keep],
         centre=centre.reshape(-1, 2)[keep],
         sigma=sigma.reshape(-1)[keep],
-        amplitude=amplitude.reshape(len(crop) * slots, -1)[keep],
+        amplitude=amplitude.reshape(len(crop) * slots, amplitude.shape[-1])[keep],
     )
 
 
-def _platelets(
+def platelets(
     crop: Tensor, centre: Tensor, present: Tensor, groups: Groups, roles: tuple[str, ...], draws: Draws
 ) -> Dots:
+    """Platelets at the slots `centre` (N, K, 2) that are `present` (N, K)."""
     shape = (len(crop), present.shape[1])
     electrons = Stain(roles, PLATELET_STAIN, 0.02).electrons(draws.device) * groups.stain
     brightness = draws.spread(shape, 0.55)
@@ -81,7 +82,7 @@ def adherent_platelets(bodies: Bodies, number: Tensor, groups: Groups, roles: tu
     distance = bodies.radius[:, None] + draws.uniform((count, ADHERENT_MOST), -1.0, 1.0)
     centre = bodies.centre[:, None] + torch.stack((angle.cos(), angle.sin()), 2) * distance[:, :, None]
     present = torch.arange(ADHERENT_MOST, device=draws.device) < number[:, None]
-    return _platelets(bodies.crop, centre, present & bodies.present[:, None], groups, roles, draws)
+    return platelets(bodies.crop, centre, present & bodies.present[:, None], groups, roles, draws)
 
 
 def platelet_clump(crop: Tensor, present: Tensor, groups: Groups, roles: tuple[str, ...], draws: Draws) -> Dots:
@@ -90,7 +91,7 @@ def platelet_clump(crop: Tensor, present: Tensor, groups: Groups, roles: tuple[s
     centre = draws.normal((*shape, 2)) * draws.uniform((len(crop), 1, 1), 1.0, 3.0)
     number = draws.integers((len(crop),), 5, ADHERENT_MOST)
     inside = torch.arange(ADHERENT_MOST, device=draws.device) < number[:, None]
-    return _platelets(crop, centre, inside & present[:, None], groups, roles, draws)
+    return platelets(crop, centre, inside & present[:, None], groups, roles, draws)
 
 
 def free_platelets(
@@ -110,7 +111,7 @@ def free_platelets(
     for bodies in tumour:
         distance = (centre - bodies.centre[:, None]).norm(dim=2)
         present &= (distance > bodies.radius[:, None] + gap_um) | ~bodies.present[:, None]
-    return _platelets(crop, centre, present, groups, roles, draws)
+    return platelets(crop, centre, present, groups, roles, draws)
 
 
 def specks(crop: Tensor, field_um: float, groups: Groups, roles: tuple[str, ...], draws: Draws) -> Dots:
@@ -118,9 +119,17 @@ def specks(crop: Tensor, field_um: float, groups: Groups, roles: tuple[str, ...]
     shape = (len(crop), SPECKS_MOST)
     number = draws.poisson(groups.specks_per_mm2 * field_um**2 * 1e-6)
     centre = draws.uniform((*shape, 2), -field_um / 2, field_um / 2)
+    present = torch.arange(SPECKS_MOST, device=draws.device) < number[:, None]
+    return specks_at(crop, centre, present, groups, roles, draws)
+
+
+def specks_at(
+    crop: Tensor, centre: Tensor, present: Tensor, groups: Groups, roles: tuple[str, ...], draws: Draws
+) -> Dots:
+    """Specks at the slots `centre` (N, K, 2) that are `present` (N, K); none where no role of the panel has specks."""
+    shape = (len(crop), present.shape[1])
     share = torch.tensor([SPECK_STAIN.get(role, 0.0) for role in roles], device=draws.device)
     weight = torch.tensor([{"epithelial": 6.0}.get(role, 1.0 if role in SPECK_STAIN else 0.0) for role in roles])
-    present = torch.arange(SPECKS_MOST, device=draws.device) < number[:, None]
     if not weight.any():
         return _table(
             crop,

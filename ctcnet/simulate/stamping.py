@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -25,6 +26,65 @@ def _spread(maps: Tensor) -> Tensor:
     flat = maps.flatten(0, -3)[:, None]
     flat = torch.nn.functional.conv2d(flat, (kernel[:, None] * kernel[None, :])[None, None], padding=1)
     return flat.reshape(maps.shape)
+
+
+def body_rungs(bodies: Bodies, pixel_size_um: float, largest_px: int) -> Iterator[tuple[Tensor, int, int]]:
+    """Divide bodies by the patch that holds them and by the lobes to be drawn.
+
+    Yields:
+        rows (K,) of `bodies`, at least one; side of their patches in px, `largest_px` at most; number of lobes.
+    """
+    reach_um = 2 * bodies.radius * bodies.aspect.sqrt() * (1 + bodies.ruffle.sum(1))
+    rung = torch.bucketize(reach_um, torch.tensor(PATCH_LADDER_UM[:-1], device=reach_um.device))
+    many = bodies.lobes[:, 1, 2] > 0
+    for step, width_um in enumerate(PATCH_LADDER_UM):
+        patch_px = min(math.ceil(width_um / pixel_size_um) + 2, largest_px)
+        for lobed in (False, True):
+            chosen = torch.nonzero((rung == step) & (many == lobed))[:, 0]
+            if len(chosen):
+                yield chosen, patch_px, MAX_LOBES if lobed else 1
+
+
+def body_patches(bodies: Bodies, offset_um: Tensor, lobes: int, textures: Tensor, pick: Tensor) -> Tensor:
+    """Electrons (M, C, P, P) of bodies on patches, before optics, spread by `CANVAS_VARIANCE`.
+
+    Args:
+        offset_um: (M, 2, P) x and y of the patches' pixel centres from the bodies' centres.
+        textures: (B, T, T), T at least P.
+        pick: (2, M) rows of `textures` for the nucleus and the cytoplasm of each body.
+    """
+    patch_px = offset_um.shape[-1]
+    x, y = offset_um[:, 0, None, :], offset_um[:, 1, :, None]
+    squared = shapes.normalised_radius_squared(x, y, bodies)
+    nucleus = shapes.nucleus_thickness(x, y, bodies, lobes)
+    noise, other = textures[pick[0], :patch_px, :patch_px], textures[pick[1], :patch_px, :patch_px]
+    slope = (
+        1
+        + (x * bodies.gradient[:, 0, None, None] + y * bodies.gradient[:, 1, None, None]) / bodies.radius[:, None, None]
+    )
+    thickness = shapes.body_thickness(squared)
+    cytoplasm = (thickness - bodies.exclusion[:, None, None] * nucleus).clamp_min(0) * slope.clamp_min(0.05)
+    cytoplasm = cytoplasm * torch.exp(bodies.grain[:, None, None] * other)
+    membrane = shapes.shell_thickness(squared, bodies.shell)
+    nucleus = nucleus * torch.exp(bodies.chromatin[:, None, None] * noise)
+    compartments = _spread(torch.stack((nucleus, cytoplasm, membrane), 1)).flatten(2)
+    return torch.bmm(bodies.amplitude, compartments).unflatten(2, (patch_px, patch_px))
+
+
+def dot_patch_px(largest_sigma_um: float, pixel_size_um: float) -> int:
+    """Side in px of the patch that holds a dot of `largest_sigma_um`."""
+    return 2 * math.ceil(DOT_REACH_SIGMA * largest_sigma_um / pixel_size_um) + 2
+
+
+def dot_patches(dots: Dots, offset_um: Tensor, pixel_size_um: float) -> Tensor:
+    """Electrons (M, C, P, P) of pixel-integrated Gaussian dots; `offset_um` (M, 2, P) as in `body_patches`."""
+    spread_um = (dots.sigma.square() + CANVAS_VARIANCE * pixel_size_um**2).sqrt()
+    width = spread_um[:, None, None] * math.sqrt(2.0)
+    half = pixel_size_um / 2
+    line = torch.erf((offset_um + half) / width) - torch.erf((offset_um - half) / width)
+    line = line * (dots.sigma * math.sqrt(math.pi / 2) / pixel_size_um)[:, None, None]
+    outer = line[:, 1, :, None] * line[:, 0, None, :]
+    return dots.amplitude[:, :, None, None] * outer[:, None]
 
 
 class Canvas:
@@ -59,47 +119,16 @@ class Canvas:
     def add_bodies(self, bodies: Bodies, textures: Tensor, draws: Draws) -> None:
         """Draw cells, nuclei, fragments and fibres with textures (B, T, T)."""
         bodies = bodies.rows(bodies.present)
-        reach_um = 2 * bodies.radius * bodies.aspect.sqrt() * (1 + bodies.ruffle.sum(1))
-        rung = torch.bucketize(reach_um, torch.tensor(PATCH_LADDER_UM[:-1], device=reach_um.device))
-        many = bodies.lobes[:, 1, 2] > 0
-        for step, width_um in enumerate(PATCH_LADDER_UM):
-            patch_px = min(math.ceil(width_um / self.pixel_size_um) + 2, textures.shape[-1])
-            for lobed in (False, True):
-                chosen = torch.nonzero((rung == step) & (many == lobed))[:, 0]
-                if len(chosen):
-                    self._add_rung(bodies.rows(chosen), patch_px, MAX_LOBES if lobed else 1, textures, draws)
-
-    def _add_rung(self, bodies: Bodies, patch_px: int, lobes: int, textures: Tensor, draws: Draws) -> None:
-        pixel, offset, inside = self._patch(bodies.centre, patch_px)
-        x, y = offset[:, 0, None, :], offset[:, 1, :, None]
-        squared = shapes.normalised_radius_squared(x, y, bodies)
-        nucleus = shapes.nucleus_thickness(x, y, bodies, lobes)
-        pick = draws.integers((2, len(nucleus)), 0, len(textures) - 1)
-        noise, other = textures[pick[0], :patch_px, :patch_px], textures[pick[1], :patch_px, :patch_px]
-        slope = (
-            1
-            + (x * bodies.gradient[:, 0, None, None] + y * bodies.gradient[:, 1, None, None])
-            / bodies.radius[:, None, None]
-        )
-        thickness = shapes.body_thickness(squared)
-        cytoplasm = (thickness - bodies.exclusion[:, None, None] * nucleus).clamp_min(0) * slope.clamp_min(0.05)
-        cytoplasm = cytoplasm * torch.exp(bodies.grain[:, None, None] * other)
-        membrane = shapes.shell_thickness(squared, bodies.shell)
-        nucleus = nucleus * torch.exp(bodies.chromatin[:, None, None] * noise)
-        compartments = _spread(torch.stack((nucleus, cytoplasm, membrane), 1)).flatten(2)
-        patches = torch.bmm(bodies.amplitude, compartments).unflatten(2, (patch_px, patch_px))
-        self._add(bodies.crop, pixel, inside, patches)
+        for chosen, patch_px, lobes in body_rungs(bodies, self.pixel_size_um, textures.shape[-1]):
+            rung = bodies.rows(chosen)
+            pixel, offset, inside = self._patch(rung.centre, patch_px)
+            pick = draws.integers((2, len(chosen)), 0, len(textures) - 1)
+            self._add(rung.crop, pixel, inside, body_patches(rung, offset, lobes, textures, pick))
 
     def add_dots(self, dots: Dots, largest_sigma_um: float) -> None:
         """Draw pixel-integrated Gaussian dots, none wider than `largest_sigma_um`."""
         if not len(dots.crop):
             return
-        patch_px = 2 * math.ceil(DOT_REACH_SIGMA * largest_sigma_um / self.pixel_size_um) + 2
+        patch_px = dot_patch_px(largest_sigma_um, self.pixel_size_um)
         pixel, offset, inside = self._patch(dots.centre, patch_px)
-        spread_um = (dots.sigma.square() + CANVAS_VARIANCE * self.pixel_size_um**2).sqrt()
-        width = spread_um[:, None, None] * math.sqrt(2.0)
-        half = self.pixel_size_um / 2
-        line = torch.erf((offset + half) / width) - torch.erf((offset - half) / width)
-        line = line * (dots.sigma * math.sqrt(math.pi / 2) / self.pixel_size_um)[:, None, None]
-        outer = line[:, 1, :, None] * line[:, 0, None, :]
-        self._add(dots.crop, pixel, inside, dots.amplitude[:, :, None, None] * outer[:, None])
+        self._add(dots.crop, pixel, inside, dot_patches(dots, offset, self.pixel_size_um))

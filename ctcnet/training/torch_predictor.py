@@ -45,17 +45,23 @@ class TorchPredictor:
         Raises:
             ModelPanelError: wrong number of channels or wrong size.
         """
+        return self.predict_tensor(torch.from_numpy(np.ascontiguousarray(crops)), background, scale)
+
+    def predict_tensor(
+        self, crops: Tensor, background: np.ndarray | None = None, scale: np.ndarray | None = None
+    ) -> Predictions:
+        """As `predict`, for crops that are a tensor on any device."""
         card = self.card
         expected = (len(card.panel.channels), card.crop_size_px, card.crop_size_px)
-        if crops.ndim != 4 or crops.shape[1:] != expected:
+        if crops.ndim != 4 or tuple(crops.shape[1:]) != expected:
             raise ModelPanelError(
                 "crops do not fit the model",
                 expected=f"(N, {', '.join(map(str, expected))})",
-                found=str(crops.shape),
+                found=str(tuple(crops.shape)),
                 fix=f"give the channels {', '.join(card.panel.markers)} at the model's scale and size",
             )
         with torch.inference_mode():
-            counts = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).float()
+            counts = crops.to(self.device).float()
             levels = self._levels(counts, background, scale)
             logits, embedding = self.network(normalize(counts, *levels))
             probabilities = torch.softmax(logits.float() / card.temperature, dim=1).cpu().numpy()

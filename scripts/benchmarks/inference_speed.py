@@ -19,46 +19,19 @@ import onnxruntime
 import torch
 from benchmark_output import hardware, print_table, save_result
 from torch.utils.flop_counter import FlopCounterMode
+from untrained_model import untrained_card, write_untrained
 
-from ctcnet import __version__
-from ctcnet.export.crop_graph import CropGraph
-from ctcnet.export.onnx_file import metadata, trace, write_model
-from ctcnet.labels import load_schema
-from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
-from ctcnet.networks import backbone_names, build_classifier
-from ctcnet.panel import load_panel
+from ctcnet.model_card import ModelCard
+from ctcnet.networks import backbone_names
 
 PEER = "resnet18"
 
 
-def _card(backbone: str, panel_name: str, crop_size_px: int) -> ModelCard:
-    panel, labels = load_panel(panel_name), load_schema("five_class")
-    channels, classes = len(panel.channels), len(labels.classes)
-    return ModelCard(
-        name=backbone,
-        backbone=backbone,
-        panel=panel,
-        labels=labels,
-        pixel_size_um=0.64,
-        crop_size_px=crop_size_px,
-        normalization=NormalizationCard("cartridge", (100.0,) * channels, (500.0,) * channels, 64.0),
-        temperature=1.0,
-        training_prior=(1 / classes,) * classes,
-        unassigned_below=0.5,
-        training_data=TrainingDataCard("0" * 64, True, 0, 0, {}, ()),
-        software_version=__version__,
-    )
-
-
 def _session(card: ModelCard, folder: Path, threads: int) -> tuple[onnxruntime.InferenceSession, float, float]:
     """Session of an untrained network, its parameters in thousands and its MMAC per crop."""
-    torch.manual_seed(0)
-    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes)).deployable()
-    example = torch.zeros(1, len(card.panel.channels), card.crop_size_px, card.crop_size_px)
-    with torch.no_grad():
-        model = trace(CropGraph(network, card), card, 18, "uint16")
     path = folder / f"{card.backbone}.onnx"
-    write_model(model, metadata(card, 18, "uint16"), path)
+    network = write_untrained(card, path)
+    example = torch.zeros(1, len(card.panel.channels), card.crop_size_px, card.crop_size_px)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -81,7 +54,9 @@ def measure(args: argparse.Namespace) -> list[dict[str, float | str]]:
     with tempfile.TemporaryDirectory() as folder:
         sessions = {}
         for name in backbone_names():
-            sessions[name], *sizes[name] = _session(_card(name, "ctc5", args.crop_size_px), Path(folder), args.threads)
+            sessions[name], *sizes[name] = _session(
+                untrained_card(name, "ctc5", args.crop_size_px), Path(folder), args.threads
+            )
             sessions[name].run(None, feed)
         for _ in range(args.rounds):
             for name, session in sessions.items():

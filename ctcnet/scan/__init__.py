@@ -1,0 +1,1 @@
+"""Scanning of cartridges and slides: frames in, counted events out."""

@@ -1,0 +1,161 @@
+"""Frames made ready and joined with strips of their neighbours."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.registration import ChannelShifts
+from ctcnet.scan.territory import Place, Territories
+
+
+@dataclass(frozen=True)
+class PreparedFrame:
+    """One frame after spectral unmixing, with its channels' shifts undone.
+
+    Attributes:
+        counts: (C, H, W) float32.
+        valid: (H, W) bool, where every channel has a source and the cartridge's rim is not.
+        shifts: what was measured between the channels.
+    """
+
+    counts: Tensor
+    valid: Tensor
+    shifts: ChannelShifts
+
+
+@dataclass(frozen=True)
+class Strips:
+    """What a frame lends its right and lower neighbours: its last columns and rows, M before the overlap and O in it.
+
+    Attributes:
+        right: (C, H, M + O) counts; right_valid (H, M + O).
+        lower: (C, M + O, W) counts; lower_valid (M + O, W).
+    """
+
+    right: Tensor
+    right_valid: Tensor
+    lower: Tensor
+    lower_valid: Tensor
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A frame with what its neighbours lend.
+
+    Attributes:
+        counts: (C, H', W') float32; edges repeated where `valid` is false.
+        valid: (H', W') bool.
+        offset_x_px, offset_y_px: position of the frame's own first pixel on the canvas.
+    """
+
+    counts: Tensor
+    valid: Tensor
+    offset_x_px: int
+    offset_y_px: int
+
+
+def strips_of(prepared: PreparedFrame, cartridge: Cartridge, margin_px: int) -> Strips:
+    """Strips that a frame lends its neighbours, as copies, so that the frame itself can be let go."""
+    columns = cartridge.frame_width_px - cartridge.overlap_x_px - margin_px
+    rows = cartridge.frame_height_px - cartridge.overlap_y_px - margin_px
+    return Strips(
+        right=prepared.counts[:, :, columns:].clone(),
+        right_valid=prepared.valid[:, columns:].clone(),
+        lower=prepared.counts[:, rows:].clone(),
+        lower_valid=prepared.valid[rows:].clone(),
+    )
+
+
+class StripCache:
+    """Strips of the frames last worked on; those that were let go, or never read, are made again.
+
+    Args:
+        make: makes the strips of a frame by its index, or gives None for a frame that cannot be read.
+        keep: number of frames whose strips are kept: a row of the grid and a little more.
+    """
+
+    def __init__(self, make: Callable[[int], Strips | None], keep: int) -> None:
+        self._make, self._keep = make, keep
+        self._kept: OrderedDict[int, Strips | None] = OrderedDict()
+
+    def put(self, index: int, strips: Strips | None) -> None:
+        """Keep the strips of a frame (None: the frame cannot be read)."""
+        self._kept[index] = strips
+        while len(self._kept) > self._keep:
+            self._kept.popitem(last=False)
+
+    def get(self, index: int | None) -> Strips | None:
+        """Strips of a frame; None where there is no frame or it cannot be read."""
+        if index is None:
+            return None
+        if index not in self._kept:
+            self.put(index, self._make(index))
+        return self._kept[index]
+
+
+def build_canvas(
+    prepared: PreparedFrame | None, place: Place, cartridge: Cartridge, territories: Territories, strips: StripCache
+) -> Canvas | None:
+    """Join a frame with the strips of its left and upper neighbours.
+
+    Args:
+        prepared: the frame; None where it is missing or cannot be read, and only what neighbours lend is known.
+        place: where it stands, or would.
+        cartridge, territories: the grid.
+        strips: what other frames lend.
+
+    Returns:
+        The canvas; None where nothing of it is known.
+    """
+    near = territories.neighbours(place)
+    left, upper, corner = strips.get(near.left), strips.get(near.upper), strips.get(near.upper_left)
+    known = next((tensor for tensor in _known(prepared, left, upper, corner)), None)
+    if known is None:
+        return None
+    margin = territories.margin_px
+    offset_x, offset_y = margin if place.column > 0 else 0, margin if place.row > 0 else 0
+    height, width = cartridge.frame_height_px + offset_y, cartridge.frame_width_px + offset_x
+    counts = known.median(dim=2).values.median(dim=1).values[:, None, None].repeat(1, height, width)
+    valid = torch.zeros((height, width), dtype=torch.bool, device=counts.device)
+    if corner is not None and offset_x and offset_y:
+        wide = corner.lower.shape[2] - cartridge.overlap_x_px - margin
+        counts[:, :offset_y, :offset_x] = corner.lower[:, :margin, wide : wide + margin]
+        valid[:offset_y, :offset_x] = corner.lower_valid[:margin, wide : wide + margin]
+    if upper is not None and offset_y:
+        depth = upper.lower.shape[1]
+        counts[:, :depth, offset_x:] = upper.lower
+        valid[:depth, offset_x:] = upper.lower_valid
+    if left is not None and offset_x:
+        depth = left.right.shape[2]
+        counts[:, offset_y:, :depth] = left.right
+        valid[offset_y:, :depth] = left.right_valid
+    if prepared is not None:
+        counts[:, offset_y:, offset_x:] = prepared.counts
+        valid[offset_y:, offset_x:] = prepared.valid
+    return Canvas(counts, valid, offset_x, offset_y)
+
+
+def _known(prepared: PreparedFrame | None, *strips: Strips | None) -> Iterator[Tensor]:
+    if prepared is not None:
+        yield prepared.counts
+    yield from (strip.lower for strip in strips if strip is not None)
+
+
+def counted_area_um2(prepared: PreparedFrame, cartridge: Cartridge, right: bool, lower: bool) -> float:
+    """Area of a frame in which events are counted: valid, shared pixels counted once.
+
+    Args:
+        right, lower: whether there is a frame to the right and below, to which the shared pixels go.
+    """
+    counted = prepared.valid.clone()
+    if cartridge.overlap_x_px and right:
+        counted[:, cartridge.frame_width_px - cartridge.overlap_x_px :] = False
+    if cartridge.overlap_y_px and lower:
+        counted[cartridge.frame_height_px - cartridge.overlap_y_px :] = False
+    return float(counted.sum()) * cartridge.pixel_size_um**2

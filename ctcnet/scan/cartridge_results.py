@@ -1,0 +1,220 @@
+"""Everything that is written for a cartridge when its frames are done."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from pyarrow import parquet
+
+from ctcnet.labels import CONTAINS_CTC
+from ctcnet.scan.cartridge import Note
+from ctcnet.scan.counting.corrected import correction_from_validation
+from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
+from ctcnet.scan.counting.estimates import CountBasis
+from ctcnet.scan.finishing import EVENTS_FILE, EventWriter, FinishInput, WrittenEvents
+from ctcnet.scan.gallery_crops import cut_gallery
+from ctcnet.scan.measure.chance_contacts import contact_counts
+from ctcnet.scan.quality_warnings import cartridge_warnings
+from ctcnet.scan.results.counts_file import write_json
+from ctcnet.scan.results.csi_events import write_csi_events
+from ctcnet.scan.results.figures import MapPoints, Scatter
+from ctcnet.scan.results.gallery import gallery_rows
+from ctcnet.scan.results.geojson import write_geojson
+from ctcnet.scan.results.report import ReportInput, write_report
+
+COUNTS_FILE, QUALITY_FILE, LEVELS_FILE = "counts.json", "quality.json", "levels.json"
+REPORT_FILE, GEOJSON_FILE, CSI_FILE = "report.html", "events.geojson", "csi_events.csv"
+
+
+def finish_cartridge(finish: FinishInput) -> dict[str, Any]:
+    """Write all results of a cartridge from its finished units; the same units give the same bytes.
+
+    Returns:
+        Figures for the summary.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    written = EventWriter(finish).write()
+    folder, cartridge = finish.folder, finish.cartridge
+    columns = _columns(finish)
+    area = _areas(finish, written)
+    notes = _notes(finish, written)
+    counts = _counts(finish, columns, area, written, notes)
+    events = folder / EVENTS_FILE
+    notes += write_geojson(events, folder / GEOJSON_FILE, finish.card.labels, cartridge.pixel_size_um, overwrite=True)
+    first = 1 if cartridge.frames[0].number >= 1 else 0
+    notes += write_csi_events(events, folder / CSI_FILE, cartridge.name, first_frame=first, overwrite=True)
+    write_json(folder / LEVELS_FILE, {**finish.levels, "used": finish.levels_source}, overwrite=True)
+    write_json(folder / COUNTS_FILE, counts, overwrite=True)
+    write_json(folder / QUALITY_FILE, _quality(finish, written, notes), overwrite=True)
+    write_report(folder / REPORT_FILE, _report(finish, columns, counts, written, notes), overwrite=True)
+    return _summary(finish, columns, counts, area, notes)
+
+
+def _columns(finish: FinishInput) -> dict[str, np.ndarray]:
+    """Columns of all events that counts, map and scatter plot are made from."""
+    names = {*columns_to_count(finish.cartridge.panel), "event_id", "x_um", "y_um", "kind", "diameter_um"}
+    names |= {f"mean_{channel.marker}" for channel in finish.cartridge.panel.channels}
+    table = parquet.read_table(finish.folder / EVENTS_FILE, columns=sorted(names))
+    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def _areas(finish: FinishInput, written: WrittenEvents) -> dict[str, float]:
+    cartridge = finish.cartridge
+    frame_mm2 = cartridge.step_x_um * cartridge.step_y_um / 1e6
+    unreadable = sum("unreadable" in record for record in written.records)
+    return {
+        "counted_mm2": round(sum(record["counted_area_um2"] for record in written.records) / 1e6, 6),
+        "missing_mm2": round((len(cartridge.missing) + unreadable) * frame_mm2, 6),
+        "missing_frames": len(cartridge.missing) + unreadable,
+    }
+
+
+def _notes(finish: FinishInput, written: WrittenEvents) -> list[Note]:
+    cartridge = finish.cartridge
+    notes = [*cartridge.notes, *(Note(**note) for note in finish.levels["notes"]), *finish.notes]
+    notes += [
+        Note("unreadable_frame", record["unreadable"], record["frame"])
+        for record in written.records
+        if "unreadable" in record
+    ]
+    if cartridge.missing:
+        numbers = ", ".join(str(frame.number) for frame in cartridge.missing[:20])
+        more = "" if len(cartridge.missing) <= 20 else f" and {len(cartridge.missing) - 20} more"
+        message = f"frames are missing and not counted: {numbers}{more}; their area is left out"
+        notes.append(Note("missing_frames", message))
+    readable = [record for record in written.records if "unreadable" not in record]
+    return notes + cartridge_warnings(readable, cartridge.panel) + list(written.reference.notes)
+
+
+def _counts(
+    finish: FinishInput,
+    columns: dict[str, np.ndarray],
+    area: dict[str, float],
+    written: WrittenEvents,
+    notes: list[Note],
+) -> dict[str, Any]:
+    basis = CountBasis(
+        blood_volume_ml=finish.settings.blood_volume_ml,
+        cut_offs=finish.analyser.platform.cut_offs,
+        correction=correction_from_validation(finish.card.validation, f"card of model '{finish.card.name}'"),
+    )
+    settings = CountSettings(
+        basis=basis,
+        counted_area_mm2=area["counted_mm2"],
+        missing_area_mm2=area["missing_mm2"],
+        contacts=contact_counts(columns, finish.card.labels, finish.cartridge.panel, written.reference),
+        notes=[note.message for note in notes if note.flag in ("missing_frames", "unreadable_frame", "model_levels")],
+    )
+    counts = count_events(columns, finish.card.labels, finish.cartridge.panel, settings)
+    return {"cartridge": finish.cartridge.name, **counts, "marker_thresholds": written.reference.to_dict()}
+
+
+def _quality(finish: FinishInput, written: WrittenEvents, notes: list[Note]) -> dict[str, Any]:
+    cartridge = finish.cartridge
+    return {
+        "notice": "for research use only",
+        "cartridge": cartridge.name,
+        "layout": cartridge.layout,
+        "plan": finish.plan,
+        "card": finish.card.to_dict(),
+        "metadata": cartridge.metadata,
+        "warnings": [{"flag": note.flag, "message": note.message, "frame": note.frame} for note in notes],
+        "frames": written.records,
+        "missing_frames": [frame.number for frame in cartridge.missing],
+        "prior": [vars(event) for event in cartridge.prior],
+    }
+
+
+def _report(
+    finish: FinishInput,
+    columns: dict[str, np.ndarray],
+    counts: dict[str, Any],
+    written: WrittenEvents,
+    notes: list[Note],
+) -> ReportInput:
+    panel, labels = finish.cartridge.panel, finish.card.labels
+    rows = gallery_rows(columns, labels.rollups.get(CONTAINS_CTC, ()))
+    shown = parquet.read_table(finish.folder / EVENTS_FILE).take(rows)
+    shown_columns = {name: shown[name].to_numpy(zero_copy_only=False) for name in shown.column_names}
+    is_ctc = columns["counted"] & ~columns["unassigned"].astype(bool)
+    is_ctc &= np.isin(columns["label"].astype(str), labels.rollups.get(CONTAINS_CTC, ()))
+    levels = finish.levels["levels"]
+
+    def level(name: str) -> np.ndarray:
+        values = [levels.get(marker, {}).get(name) for marker in panel.markers]
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float32)
+
+    return ReportInput(
+        cartridge=finish.cartridge.name,
+        schema=labels,
+        panel=panel,
+        columns=shown_columns,
+        crops=cut_gallery(finish, shown_columns),
+        pixel_size_um=finish.card.pixel_size_um,
+        background=level("background"),
+        scale=level("scale"),
+        counts=counts,
+        quality=[record for record in written.records if "unreadable" not in record],
+        markers=panel.markers,
+        notes=notes,
+        points=MapPoints(columns["x_um"], columns["y_um"], is_ctc),
+        scatter=_scatter(finish, columns, is_ctc),
+        record=_record(finish),
+        simulated_training=finish.card.training_data.simulated,
+        simulated_images=bool(finish.cartridge.metadata.get("simulated", False)),
+    )
+
+
+def _scatter(finish: FinishInput, columns: dict[str, np.ndarray], is_ctc: np.ndarray) -> Scatter | None:
+    """Epithelial (else mesenchymal) against leukocyte marker."""
+    panel = finish.cartridge.panel
+    tumour = next((role for role in ("epithelial", "mesenchymal") if role in panel.roles), None)
+    if tumour is None or "leukocyte" not in panel.roles:
+        return None
+    x, y = panel.markers[panel.roles.index(tumour)], panel.markers[panel.roles.index("leukocyte")]
+    cells = columns["kind"] != "cluster"
+    return Scatter(x, y, columns[f"mean_{x}"][cells], columns[f"mean_{y}"][cells], is_ctc[cells])
+
+
+def _record(finish: FinishInput) -> dict[str, str]:
+    plan = finish.plan
+    return {
+        "Model": f"{plan['model_name']} (sha256 {plan['model_sha256']})",
+        "Software": f"ctcnet {plan['software_version']}",
+        "Layout and platform": f"{finish.cartridge.layout}, {finish.cartridge.platform}",
+        "Panel": ", ".join(f"{c.marker} ({c.role})" for c in finish.cartridge.panel.channels),
+        "Pixel size": f"{finish.cartridge.pixel_size_um:g} um",
+        "Levels": f"{finish.levels_source}, from {finish.levels['leukocytes']} leukocytes of frames "
+        + ", ".join(map(str, finish.levels["frames"])),
+        "Blood volume": "not stated" if plan["blood_volume_ml"] is None else f"{plan['blood_volume_ml']:g} mL",
+        "Settings": json.dumps(plan["platform"], sort_keys=True),
+    }
+
+
+def _summary(
+    finish: FinishInput,
+    columns: dict[str, np.ndarray],
+    counts: dict[str, Any],
+    area: dict[str, float],
+    notes: list[Note],
+) -> dict[str, Any]:
+    ctc = counts[CONTAINS_CTC]
+    counted = columns["counted"].astype(bool)
+    leukocytes = counts["classes"].get("leukocyte")
+    return {
+        "ctc_events": "" if ctc is None else ctc["count"],
+        "ctc_interval_low": "" if ctc is None else round(ctc["interval"][0], 2),
+        "ctc_interval_high": "" if ctc is None else round(ctc["interval"][1], 2),
+        "for_review": counts["for_review"],
+        "unassigned": counts["unassigned"],
+        "cells": int((counted & (columns["kind"] != "object")).sum()),
+        "leukocytes": "" if leukocytes is None else leukocytes["count"],
+        "frames": len(finish.cartridge.frames),
+        "frames_missing": area["missing_frames"],
+        "counted_area_mm2": area["counted_mm2"],
+        "warnings": " ".join(sorted({note.flag for note in notes})),
+    }

@@ -1,0 +1,139 @@
+"""One cartridge from frames to results."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform as machine
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ctcnet.errors import OutputError
+from ctcnet.runtime.predictions import Predictor
+from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.cartridge_results import finish_cartridge
+from ctcnet.scan.classification import CropClassifier, model_channels
+from ctcnet.scan.finishing import FinishInput
+from ctcnet.scan.frame_analysis import FrameAnalyser
+from ctcnet.scan.frame_stream import FrameStream
+from ctcnet.scan.platform import Platform
+from ctcnet.scan.prologue import cartridge_levels, levels_of_model
+from ctcnet.scan.settings import ScanSettings, plan_of
+from ctcnet.scan.stage_times import StageTimes
+from ctcnet.scan.territory import Territories
+from ctcnet.scan.work_folder import WorkFolder, write_whole
+
+WORK_FOLDER = ".work"
+COMPLETE_FILE = "complete.json"
+"""Written last: a cartridge's results are whole where it stands."""
+LOG_FILE = "run_log.json"
+"""Timings and machine details: the only file that may differ between two runs of the same work."""
+
+
+@dataclass(frozen=True)
+class CartridgeJob:
+    """A cartridge to scan.
+
+    Attributes:
+        cartridge, platform: what was opened, and its scanner.
+        predictor: the model.
+        settings: see `ScanSettings`.
+        folder: where its results go.
+    """
+
+    cartridge: Cartridge
+    platform: Platform
+    predictor: Predictor
+    settings: ScanSettings
+    folder: Path
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a cartridge's results are whole."""
+    return (folder / COMPLETE_FILE).is_file()
+
+
+def completed_summary(folder: Path) -> dict[str, Any]:
+    """What the summary says of a cartridge that is complete."""
+    return _completed(folder)["summary"]
+
+
+def completed_plan(folder: Path) -> dict[str, Any]:
+    """What decided the results of a cartridge that is complete, see `plan_of`."""
+    return _completed(folder)["plan"]
+
+
+def _completed(folder: Path) -> dict[str, Any]:
+    path = folder / COMPLETE_FILE
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as cause:
+        raise OutputError("is damaged", where=path, fix="remove the folder that holds it and scan again") from cause
+
+
+def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None]) -> dict[str, Any]:
+    """Scan a cartridge, or go on where an earlier run was cut off.
+
+    Args:
+        job: what to scan and where to.
+        on_frame: called after each frame.
+
+    Returns:
+        Figures for the summary.
+
+    Raises:
+        CartridgeError, ModelPanelError: the cartridge cannot be scanned with this model.
+        OutputError: results cannot be written, or unfinished work of another scan stands in the folder.
+    """
+    start = perf_counter()
+    times = StageTimes()
+    cartridge, card = job.cartridge, job.predictor.card
+    channels = model_channels(cartridge.panel, card)
+    territories = Territories(cartridge, card.crop_size_px * card.pixel_size_um / 2)
+    analyser = FrameAnalyser(
+        cartridge,
+        job.platform,
+        territories,
+        channels,
+        card.pixel_size_um,
+        card.crop_size_px,
+        job.settings.device,
+        times,
+    )
+    plan = plan_of(cartridge, job.platform, card, job.settings)
+    work = WorkFolder(job.folder / WORK_FOLDER, plan)
+    given = None if job.settings.levels is None else dict(job.settings.levels)
+    levels = cartridge_levels(analyser, work, given)
+    background, scale, source, notes = levels_of_model(levels, card, cartridge, channels)
+    prologue = perf_counter() - start
+    FrameStream(analyser, CropClassifier(job.predictor, background, scale), work, job.settings.workers, on_frame).run()
+    scanned = perf_counter() - start
+    finish = FinishInput(
+        cartridge, card, job.settings, plan, levels, source, tuple(notes), analyser, channels, work, job.folder
+    )
+    summary = finish_cartridge(finish)
+    write_whole(job.folder / COMPLETE_FILE, _json({"plan": plan, "summary": summary}))
+    work.remove()
+    whole = perf_counter() - start
+    log = {
+        "seconds": round(whole, 3),
+        "seconds_before_first_frame": round(prologue, 3),
+        "seconds_frames": round(scanned - prologue, 3),
+        "seconds_results": round(whole - scanned, 3),
+        "seconds_per_stage_all_threads": times.to_dict(),
+        "cells_per_second": round(summary["cells"] / max(whole, 1e-9), 1),
+        "frames_per_second": round(len(cartridge.frames) / max(whole, 1e-9), 3),
+        "workers": job.settings.workers,
+        "device": job.settings.device,
+        "machine": {"processor": machine.machine(), "system": machine.system(), "cpus": os.cpu_count()},
+        "note": "a resumed run states the seconds of its own part",
+    }
+    write_whole(job.folder / LOG_FILE, _json(log))
+    return summary
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()

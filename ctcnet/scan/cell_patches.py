@@ -1,0 +1,115 @@
+"""Small windows around the cells of a frame: levels and radial profiles in every channel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import KDTree
+from torch import Tensor
+
+
+def is_whole(x_px: np.ndarray, y_px: np.ndarray, shape: tuple[int, int], radius_px: float) -> np.ndarray:
+    """Which discs of a radius around the points lie inside an image of `shape` (rows, columns); bool (N,)."""
+    height, width = shape
+    margin = math.ceil(radius_px) + 1
+    inside_x = (x_px >= margin) & (x_px <= width - 1 - margin)
+    return inside_x & (y_px >= margin) & (y_px <= height - 1 - margin)
+
+
+def _windows(counts: Tensor, x_px: np.ndarray, y_px: np.ndarray, radius_px: float) -> tuple[Tensor, Tensor]:
+    """Values (C, N, K) of square windows around whole discs, and the distance (N, K) of each pixel from its centre."""
+    reach = math.ceil(radius_px) + 1
+    step = torch.arange(-reach, reach + 1, device=counts.device)
+    x = torch.as_tensor(np.asarray(x_px, np.float64), device=counts.device)
+    y = torch.as_tensor(np.asarray(y_px, np.float64), device=counts.device)
+    rows = y.round().long()[:, None] + step
+    columns = x.round().long()[:, None] + step
+    distance = ((rows - y[:, None]).square()[:, :, None] + (columns - x[:, None]).square()[:, None, :]).sqrt()
+    return gather_windows(counts, rows, columns).flatten(2), distance.flatten(1)
+
+
+def gather_windows(counts: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Windows (C, N, R, S) of an image (C, H, W) at rows (N, R) and columns (N, S), both int64."""
+    index = rows[:, :, None] * counts.shape[2] + columns[:, None, :]
+    return counts.flatten(1).index_select(1, index.flatten()).unflatten(1, index.shape)
+
+
+def disc_means(
+    counts: Tensor, x_px: np.ndarray, y_px: np.ndarray, radius_px: float, inner_px: float = -1.0
+) -> np.ndarray:
+    """Mean of every channel over the pixels whose centre lies within a radius of each point.
+
+    Args:
+        counts: (C, H, W) float32.
+        x_px, y_px: (N,) centres whose discs lie in the image, see `is_whole`.
+        radius_px: at least 0.75, so that a disc always holds a pixel.
+        inner_px: pixels nearer than this are left out, which makes the disc a ring.
+
+    Returns:
+        float32 (N, C).
+    """
+    if len(x_px) == 0:
+        return np.zeros((0, len(counts)), np.float32)
+    values, distance = _windows(counts, x_px, y_px, radius_px)
+    inside = ((distance <= radius_px) & (distance > inner_px)).to(values.dtype)
+    return ((values * inside).sum(2) / inside.sum(1)).T.cpu().numpy()
+
+
+def radial_profiles(image: Tensor, x_px: np.ndarray, y_px: np.ndarray, radius_px: int) -> np.ndarray:
+    """Mean of an image over rings of one pixel around each point: float32 (N, radius); ring r holds r <= d < r + 1."""
+    if len(x_px) == 0:
+        return np.zeros((0, radius_px), np.float32)
+    values, distance = _windows(image[None], x_px, y_px, radius_px)
+    rings = [((distance >= radius) & (distance < radius + 1)).to(values.dtype) for radius in range(radius_px)]
+    profile = torch.stack([(values[0] * ring).sum(1) / ring.sum(1).clamp(min=1) for ring in rings], dim=1)
+    return profile.cpu().numpy()
+
+
+def diameters_px(profiles: np.ndarray, share: float) -> np.ndarray:
+    """Diameter at which radial profiles over background first fall to a share of their innermost ring's height.
+
+    Args:
+        profiles: (N, R) from `radial_profiles`, background subtracted.
+        share: of the height, 0 to 1.
+
+    Returns:
+        float64 (N,), interpolated between rings; NaN where the height is not positive or the profile never falls.
+    """
+    height = profiles[:, :2].max(axis=1, initial=-np.inf)
+    below = profiles < share * height[:, None]
+    outer = below.argmax(axis=1)
+    found = below.any(axis=1) & (height > 0) & (outer > 0)
+    rows = np.flatnonzero(found)
+    result = np.full(len(profiles), np.nan)
+    inside, outside = profiles[rows, outer[rows] - 1], profiles[rows, outer[rows]]
+    between = (inside - share * height[rows]) / (inside - outside)
+    result[rows] = 2 * (outer[rows] - 0.5 + between)
+    return result
+
+
+def has_no_neighbour(x_px: np.ndarray, y_px: np.ndarray, distance_px: float) -> np.ndarray:
+    """Which points have no other point within a distance; bool (N,)."""
+    if len(x_px) < 2:
+        return np.ones(len(x_px), dtype=bool)
+    points = np.column_stack([x_px, y_px]).astype(np.float64)
+    nearest, _ = KDTree(points).query(points, k=2)
+    return nearest[:, 1] > distance_px
+
+
+def distance_to_events_px(x_px: np.ndarray, y_px: np.ndarray, shape: tuple[int, int], step_px: int) -> np.ndarray:
+    """Distance from every `step_px`-th pixel of an image of `shape` to the nearest event, within a step's accuracy.
+
+    Returns:
+        float64, one value per pixel of `image[::step_px, ::step_px]`; infinity where there is no event.
+    """
+    height, width = (math.ceil(side / step_px) for side in shape)
+    free = np.ones((height, width), dtype=bool)
+    rows = np.clip(np.round(np.asarray(y_px) / step_px).astype(int), 0, height - 1)
+    columns = np.clip(np.round(np.asarray(x_px) / step_px).astype(int), 0, width - 1)
+    free[rows, columns] = False
+    if free.all():
+        return np.full((height, width), np.inf)
+    return np.asarray(distance_transform_edt(free)) * step_px

@@ -1,0 +1,91 @@
+"""A model brought to a cartridge: its channels by name, its levels, its answers for crops cut on the device."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctcnet.errors import ModelPanelError
+from ctcnet.model_card import ModelCard
+from ctcnet.panel import Panel
+from ctcnet.runtime.predictions import Predictions, Predictor, concatenate
+
+BATCH_SIZE = 256
+"""Crops that the network sees at once."""
+
+
+@runtime_checkable
+class DevicePredictor(Protocol):
+    """A predictor that also takes crops that already lie on its device."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        ...
+
+    def predict_tensor(self, crops: Tensor, background: np.ndarray | None, scale: np.ndarray | None) -> Predictions:
+        """As `Predictor.predict`, for float32 counts (N, C, S, S) on any device."""
+        ...
+
+
+def model_channels(panel: Panel, card: ModelCard) -> list[int]:
+    """Index in the cartridge's panel of each channel of the model, by name; others are measured, not fed to it.
+
+    Raises:
+        ModelPanelError: a channel of the model is missing, or has another role in the cartridge's panel.
+    """
+    where = f"model '{card.name}' and panel '{panel.name}'"
+    folded = [marker.casefold() for marker in panel.markers]
+    missing = [marker for marker in card.panel.markers if marker.casefold() not in folded]
+    if missing:
+        raise ModelPanelError(
+            f"the cartridge lacks channels that the model needs: {', '.join(missing)}",
+            where=where,
+            expected=", ".join(card.panel.markers),
+            found=", ".join(panel.markers),
+            fix="use a model trained for these channels, or name the panel that was stained with --panel",
+        )
+    chosen = [folded.index(marker.casefold()) for marker in card.panel.markers]
+    for index, channel in zip(chosen, card.panel.channels, strict=True):
+        if panel.roles[index] != channel.role:
+            raise ModelPanelError(
+                f"channel '{channel.marker}' plays another role",
+                where=where,
+                expected=f"{channel.role}, as in the model",
+                found=f"{panel.roles[index]}, in the cartridge's panel",
+                fix="name the panel that was stained with --panel, or use a model trained for it",
+            )
+    return chosen
+
+
+class CropClassifier:
+    """Answers for crops of one cartridge.
+
+    Args:
+        predictor: the model.
+        background, scale: (C,) float32 of the model's channels, counts; None for the model's own or per-crop levels.
+    """
+
+    def __init__(self, predictor: Predictor, background: np.ndarray | None, scale: np.ndarray | None) -> None:
+        self._predictor, self._background, self._scale = predictor, background, scale
+
+    def classify(self, crops: Tensor) -> Predictions:
+        """Classify crops (N, C, S, S), float32 whole numbers, channels in the model's order; N may be 0."""
+        if not len(crops):
+            return self.nothing()
+        parts = [self._predict(crops[start : start + BATCH_SIZE]) for start in range(0, len(crops), BATCH_SIZE)]
+        return concatenate([part._replace(embedding=part.embedding[:, :0]) for part in parts])
+
+    def nothing(self) -> Predictions:
+        """Answers for no crops."""
+        empty = np.zeros(0, dtype=np.float32)
+        classes = len(self._predictor.card.labels.classes)
+        return Predictions(empty.reshape(0, classes), empty.astype(bool), empty, empty.reshape(0, 0))
+
+    def _predict(self, crops: Tensor) -> Predictions:
+        if isinstance(self._predictor, DevicePredictor):
+            return self._predictor.predict_tensor(crops, self._background, self._scale)
+        return self._predictor.predict(crops.cpu().numpy().astype(np.uint16), self._background, self._scale)

@@ -1,0 +1,90 @@
+"""One count with everything that has to be said beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ctcnet.errors import SettingError
+from ctcnet.scan.counting.corrected import Correction, corrected_interval, corrected_probability_at_least
+from ctcnet.scan.counting.poisson import LEVEL, poisson_interval, probability_at_least
+
+STANDARD_VOLUME_ML = 7.5
+"""Blood that counts are stated for: the tube of the CellSearch trials whose cut-offs are used."""
+
+UNCORRECTED = "uncorrected"
+
+
+@dataclass(frozen=True)
+class CountBasis:
+    """What a count refers to.
+
+    Attributes:
+        blood_volume_ml: blood that the cartridge was prepared from; None where unknown.
+        counted_share: share of the cartridge's area that was counted, above 0 and at most 1; the rest is taken to
+            hold as many events per area.
+        cut_offs: CTC events per 7.5 mL at which trials decide; per cartridge where the volume is unknown.
+        correction: the model's sensitivity and false calls; None where they are not known.
+    """
+
+    blood_volume_ml: float | None = None
+    counted_share: float = 1.0
+    cut_offs: tuple[int, ...] = (3, 5)
+    correction: Correction | None = None
+
+    def __post_init__(self) -> None:
+        if self.blood_volume_ml is not None and not 0 < self.blood_volume_ml < 1000:
+            raise SettingError(
+                "cannot be used", where="blood volume", expected="0 to 1000 mL", found=f"{self.blood_volume_ml} mL"
+            )
+        if not 0 < self.counted_share <= 1:
+            raise SettingError(
+                "cannot be used", where="share counted", expected="0 to 1", found=f"{self.counted_share}"
+            )
+        if any(cut_off < 0 for cut_off in self.cut_offs):
+            raise SettingError("is negative", where="cut-off", expected="0 or more", found=f"{self.cut_offs}")
+
+    @property
+    def per_standard_volume(self) -> float | None:
+        """Factor from a count to events per 7.5 mL; None where the blood volume is unknown."""
+        if self.blood_volume_ml is None:
+            return None
+        return STANDARD_VOLUME_ML / (self.blood_volume_ml * self.counted_share)
+
+
+def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[str, Any]:
+    """A count as a mapping for `counts.json`.
+
+    Args:
+        count: events counted.
+        basis: what they refer to.
+        correct: whether the model's sensitivity and false calls are about these events.
+
+    Returns:
+        count: int; interval: exact 95 % Poisson interval [low, high]; per_7_5_ml: {value, interval} or None;
+        corrected: {interval, per_7_5_ml_interval, p_at_least} or 'uncorrected'; p_at_least: cut-off (as a text) ->
+        P(mu >= cut-off).
+    """
+    factor = basis.per_standard_volume
+    interval = list(poisson_interval(count, LEVEL))
+    means = {str(cut_off): cut_off / (factor or 1.0) for cut_off in basis.cut_offs}
+    corrected: dict[str, Any] | str = UNCORRECTED
+    if correct and basis.correction is not None:
+        bounds = list(corrected_interval(count, basis.correction, LEVEL))
+        corrected = {
+            "interval": bounds,
+            "per_7_5_ml_interval": None if factor is None else [factor * bound for bound in bounds],
+            "p_at_least": {
+                name: corrected_probability_at_least(count, mean, basis.correction) for name, mean in means.items()
+            },
+        }
+    per_volume = None
+    if factor is not None:
+        per_volume = {"value": factor * count, "interval": [factor * bound for bound in interval]}
+    return {
+        "count": int(count),
+        "interval": interval,
+        "per_7_5_ml": per_volume,
+        "corrected": corrected,
+        "p_at_least": {name: probability_at_least(count, mean) for name, mean in means.items()},
+    }

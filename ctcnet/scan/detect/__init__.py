@@ -1,0 +1,1 @@
+"""Detection of events in frames, batched in torch on any device."""

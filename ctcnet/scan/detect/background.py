@@ -1,0 +1,171 @@
+"""Background and noise of a frame: local levels on a coarse grid, from pixels that show nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BLOCK_UM = 64.0
+"""Side of the blocks in which the background is measured: several cells wide, well below a field's unevenness."""
+
+_SAMPLES_PER_SIDE = 15
+_CLIPPINGS = 3
+_CLIP_SIGMAS = 4.0
+_LOWER_SIGMA = 0.158655
+_MAD_TO_SIGMA = 1.4826
+_GRAIN_SHARES = ((0.35, 0.454), (0.1, 0.1257))
+_LOWEST = 0.05
+_ABOVE_LOWEST = 4.0
+_CROWDED_SHARE = 0.5
+_LEAST_SHARE_VALID = 0.25
+
+
+@dataclass(frozen=True)
+class Background:
+    """Background of a batch of images.
+
+    Attributes:
+        grid: (B, C, rows, columns) float32, level of each block in counts.
+        block_px: side of a block in pixels of the image.
+        level: (B, C) float32, median over the blocks.
+        noise: (B, C) float32, standard deviation of the background's pixels, at least the floor.
+    """
+
+    grid: Tensor
+    block_px: int
+    level: Tensor
+    noise: Tensor
+
+    def at(self, image: Tensor, channel: int, y_px: Tensor, x_px: Tensor) -> Tensor:
+        """Level at places, interpolated between the blocks' centres.
+
+        Args:
+            image: (N,) int64, row of the batch.
+            channel: index of the channel.
+            y_px, x_px: (N,) places in pixels.
+
+        Returns:
+            (N,) float32 counts.
+        """
+        rows, columns = self.grid.shape[-2:]
+        row = ((y_px + 0.5) / self.block_px - 0.5).clamp(0, rows - 1)
+        column = ((x_px + 0.5) / self.block_px - 0.5).clamp(0, columns - 1)
+        top, left = row.floor().long(), column.floor().long()
+        bottom, right = (top + 1).clamp(max=rows - 1), (left + 1).clamp(max=columns - 1)
+        down, across = row - top, column - left
+        plane = self.grid[:, channel]
+        upper = plane[image, top, left] * (1 - across) + plane[image, top, right] * across
+        lower = plane[image, bottom, left] * (1 - across) + plane[image, bottom, right] * across
+        return upper * (1 - down) + lower * down
+
+
+def measure_background(
+    counts: Tensor, valid: Tensor | None, pixel_size_um: float, noise_floor_counts: float
+) -> Background:
+    """Measure background and noise.
+
+    In each block every so many pixels are sorted and clipped at 4 standard deviations (median less 15.87th percentile,
+    so that cells have no say in it) above their median until only the background is left; the level is the mean of
+    that. The noise is 1.4826 times the median absolute deviation from the levels, over the image, clipped alike. A
+    background clipped to zero has no spread: the floor holds there. Where cells cover so much of a frame that clipping
+    takes them for background (most levels far above the 5th percentile), that percentile is the level, and the noise
+    is no more than neighbouring pixels differ.
+
+    Args:
+        counts: (B, C, H, W) float32.
+        valid: (B, H, W) bool, pixels that may be used; None is all.
+        pixel_size_um: micrometres per pixel.
+        noise_floor_counts: least standard deviation.
+
+    Returns:
+        Levels in counts; a block without enough valid pixels takes the median of the other blocks (0 where no block
+        has any).
+    """
+    height, width = counts.shape[-2:]
+    block = max(8, min(round(BLOCK_UM / pixel_size_um), height, width))
+    step = max(1, block // _SAMPLES_PER_SIDE)
+    block = max(step, block // step * step)
+    rows, columns = max(1, height // block), max(1, width // block)
+    sampled = _blocks(counts[..., ::step, ::step], rows, columns, block // step)
+    usable = None if valid is None else _blocks(valid[:, None, ::step, ::step], rows, columns, block // step)
+    grain, least_grain = _grain(counts, valid, step, noise_floor_counts)
+    level, lowest = _clipped_levels(sampled, usable, noise_floor_counts)
+    crowded = (level > lowest + _ABOVE_LOWEST * grain[..., None, None]).flatten(2).float().mean(-1) > _CROWDED_SHARE
+    level = torch.where(crowded[..., None, None], lowest, level)
+    typical = level.flatten(2).nanmedian(-1).values.nan_to_num(0.0)
+    grid = _smoothed(torch.where(level.isnan(), typical[..., None, None], level))
+    noise = _spread(sampled - grid[..., None], usable, noise_floor_counts)
+    noise = torch.where(crowded, torch.minimum(noise, least_grain), noise)
+    return Background(grid, block, typical, noise)
+
+
+def _blocks(pixels: Tensor, rows: int, columns: int, side: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, rows, columns, side * side); what is left over at the right and below is not used."""
+    side_y, side_x = min(side, pixels.shape[-2]), min(side, pixels.shape[-1])
+    cut = pixels[..., : rows * side_y, : columns * side_x]
+    batch, channels = cut.shape[:2]
+    blocks = cut.reshape(batch, channels, rows, side_y, columns, side_x).transpose(3, 4)
+    return blocks.reshape(batch, channels, rows, columns, side_y * side_x)
+
+
+def _clipped_levels(sampled: Tensor, usable: Tensor | None, floor: float) -> tuple[Tensor, Tensor]:
+    """(B, C, rows, columns) mean of what is left after clipping, and 5th percentile; NaN with too few valid pixels."""
+    if usable is None:
+        number = torch.full(sampled.shape[:-1], sampled.shape[-1], device=sampled.device)
+    else:
+        sampled = sampled.masked_fill(~usable, float("inf"))
+        number = usable.sum(-1).expand(sampled.shape[:-1])
+    ordered = sampled.sort(-1).values
+    kept = number.clamp(min=1)
+    limit = ordered[..., 0]
+    for _ in range(_CLIPPINGS):
+        level = ordered.gather(-1, ((kept - 1) // 2)[..., None])[..., 0]
+        lower = ordered.gather(-1, (kept * _LOWER_SIGMA).long()[..., None])[..., 0]
+        limit = level + _CLIP_SIGMAS * (level - lower).clamp(min=floor)
+        kept = torch.minimum((ordered <= limit[..., None]).sum(-1), kept).clamp(min=1)
+    left = torch.where(ordered <= limit[..., None], ordered, torch.zeros_like(ordered))
+    lowest = ordered.gather(-1, (number * _LOWEST).long()[..., None].clamp(max=ordered.shape[-1] - 1))[..., 0]
+    empty = number < _LEAST_SHARE_VALID * sampled.shape[-1]
+    return (left.sum(-1) / kept).masked_fill(empty, float("nan")), lowest.masked_fill(empty, float("nan"))
+
+
+def _grain(counts: Tensor, valid: Tensor | None, step: int, floor: float) -> list[Tensor]:
+    """Noise (B, C) as the differences of neighbouring pixels show it, from their 35th and their 10th percentile.
+
+    Of a normal distribution's absolute values 35 % are below 0.454 standard deviations and 10 % below 0.126; edges of
+    cells are above.
+    """
+    columns = counts.shape[-1] - 1
+    difference = (counts[..., ::step, 1::step] - counts[..., ::step, :columns:step]).abs()
+    if valid is not None:
+        usable = valid[:, None, ::step, 1::step] & valid[:, None, ::step, :columns:step]
+        difference = difference.masked_fill(~usable, float("nan"))
+    ordered = difference.flatten(2).sort(-1).values
+    number = (~ordered.isnan()).sum(-1, keepdim=True)
+    return [
+        (ordered.gather(-1, (number * share).long())[..., 0] / (sigmas * 2**0.5)).nan_to_num(0.0).clamp(min=floor)
+        for share, sigmas in _GRAIN_SHARES
+    ]
+
+
+def _spread(residual: Tensor, usable: Tensor | None, floor: float) -> Tensor:
+    """(B, C) standard deviation of the background, from the median absolute deviation, at least the floor."""
+    if usable is not None:
+        residual = residual.masked_fill(~usable, float("nan"))
+    residual = residual.flatten(2)
+    spread = residual.masked_fill(residual > 0, float("nan")).abs().nanmedian(-1).values
+    for _ in range(_CLIPPINGS):
+        limit = _CLIP_SIGMAS * (_MAD_TO_SIGMA * spread).clamp(min=floor)
+        spread = residual.masked_fill(residual > limit[..., None], float("nan")).abs().nanmedian(-1).values
+    return (_MAD_TO_SIGMA * spread).nan_to_num(0.0).clamp(min=floor)
+
+
+def _smoothed(grid: Tensor) -> Tensor:
+    """Median of 3 x 3 blocks, so that a block covered by a clump of cells does not lift the background."""
+    padded = F.pad(grid, (1, 1, 1, 1), mode="replicate")
+    rows, columns = grid.shape[-2:]
+    neighbours = [padded[..., y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+    return torch.stack(neighbours, -1).median(-1).values

@@ -1,0 +1,222 @@
+"""From finished units to the results of a cartridge, a unit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ctcnet.labels import CONTAINS_CTC
+from ctcnet.model_card import ModelCard
+from ctcnet.runtime.predictions import entropy_nats
+from ctcnet.scan.cartridge import Cartridge, Note
+from ctcnet.scan.frame_analysis import KINDS, FrameAnalyser
+from ctcnet.scan.frame_stream import units_of
+from ctcnet.scan.measure.interpretation import interpret
+from ctcnet.scan.measure.references import LeukocyteReference, leukocyte_reference
+from ctcnet.scan.resolution import FoundEvents, Resolution, resolve_events
+from ctcnet.scan.results.event_table import event_metadata, event_schema, event_table_writer, write_event_csv
+from ctcnet.scan.settings import ScanSettings
+from ctcnet.scan.work_folder import WorkFolder
+
+EVENTS_FILE = "events.parquet"
+MOST_REFERENCE_EVENTS = 400_000
+"""Events that the leukocytes' distributions are taken from; of more, every n-th unit, so that memory is bounded."""
+
+
+@dataclass(frozen=True)
+class FinishInput:
+    """Everything that the results of a cartridge are made from.
+
+    Attributes:
+        cartridge, card, settings, plan: see there.
+        levels: as the journal has them.
+        levels_source: 'cartridge', 'model' or 'per_crop'.
+        notes: what was noted while the levels were chosen.
+        analyser, channels: to cut the gallery's crops.
+        work: the finished units.
+        folder: where results go.
+    """
+
+    cartridge: Cartridge
+    card: ModelCard
+    settings: ScanSettings
+    plan: dict[str, Any]
+    levels: dict[str, Any]
+    levels_source: str
+    notes: tuple[Note, ...]
+    analyser: FrameAnalyser
+    channels: list[int]
+    work: WorkFolder
+    folder: Path
+
+
+@dataclass(frozen=True)
+class WrittenEvents:
+    """What is known once `events.parquet` is written.
+
+    Attributes:
+        records: what was recorded of each frame, in the order of the units.
+        reference: the cartridge's own leukocytes.
+        contacts: contacts of CTCs with other cells, and those expected by chance.
+    """
+
+    records: list[dict[str, Any]]
+    reference: LeukocyteReference
+
+
+class EventWriter:
+    """Writes `events.parquet` of a cartridge from its units.
+
+    Args:
+        finish: see `FinishInput`.
+    """
+
+    def __init__(self, finish: FinishInput) -> None:
+        self._finish = finish
+        self._labels = finish.card.labels
+        rollups = self._labels.rollups
+        self._ctc_mask = (
+            self._labels.rollup_mask(CONTAINS_CTC)
+            if CONTAINS_CTC in rollups
+            else np.zeros(len(self._labels.classes), dtype=bool)
+        )
+
+    def write(self) -> WrittenEvents:
+        """Resolve, interpret and write all events."""
+        finish = self._finish
+        units = range(len(units_of(finish.analyser.territories)))
+        records: list[dict[str, Any]] = []
+        sizes = []
+        for unit in units:
+            table, frames = finish.work.read_unit(unit)
+            records += frames
+            sizes.append(len(table))
+        resolution = self._resolve(sizes)
+        reference = self._reference(sizes, resolution)
+        schema = event_schema(finish.cartridge.panel, self._labels)
+        metadata = event_metadata(finish.settings.model_sha256, finish.card, finish.cartridge.panel, finish.plan)
+        path = finish.folder / EVENTS_FILE
+        with event_table_writer(path, schema, metadata, overwrite=True) as writer:
+            for columns in self._final_columns(sizes, resolution, reference):
+                writer.write({name: columns[name] for name in schema.names})
+        if finish.settings.csv:
+            write_event_csv(path, path.with_suffix(".csv"), overwrite=True)
+        return WrittenEvents(records, reference)
+
+    def _resolve(self, sizes: list[int]) -> Resolution:
+        names = ["x_px", "y_px", "owner", "canvas", "depth_px", "kind", "parent", "diameter_um"]
+        names += [f"p{k}" for k in range(len(self._labels.classes))]
+        parts = []
+        for unit, size in enumerate(sizes):
+            if size:
+                parts.append((unit, _arrays(self._finish.work.read_columns(unit, names))))
+        if not parts:
+            none = np.zeros(0, dtype=bool)
+            return Resolution(none, np.zeros(0, np.int64), none, np.zeros(0, np.int16))
+        offsets = np.concatenate(([0], np.cumsum(sizes)))
+        joined = {name: np.concatenate([columns[name] for _, columns in parts]) for name in names if name != "parent"}
+        parent = np.concatenate(
+            [np.where(columns["parent"] >= 0, columns["parent"] + offsets[unit], -1) for unit, columns in parts]
+        )
+        x_um, y_um = self._positions(joined)
+        probabilities = self._probabilities(joined)
+        return resolve_events(
+            FoundEvents(
+                x_um,
+                y_um,
+                joined["canvas"],
+                joined["depth_px"],
+                joined["kind"],
+                parent.astype(np.int64),
+                joined["diameter_um"].astype(np.float64),
+                probabilities[:, self._ctc_mask].sum(axis=1, dtype=np.float64),
+                self._ctc_mask[probabilities.argmax(axis=1)],
+            )
+        )
+
+    def _positions(self, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        cartridge = self._finish.cartridge
+        first_x = np.array([frame.x_um for frame in cartridge.frames])
+        first_y = np.array([frame.y_um for frame in cartridge.frames])
+        owner = columns["owner"]
+        x_um = first_x[owner] + columns["x_px"].astype(np.float64) * cartridge.pixel_size_um
+        return x_um, first_y[owner] + columns["y_px"].astype(np.float64) * cartridge.pixel_size_um
+
+    def _probabilities(self, columns: dict[str, np.ndarray]) -> np.ndarray:
+        return np.stack([columns[f"p{k}"] for k in range(len(self._labels.classes))], axis=1)
+
+    def _reference(self, sizes: list[int], resolution: Resolution) -> LeukocyteReference:
+        step = max(1, -(-sum(sizes) // MOST_REFERENCE_EVENTS))
+        parts = [columns for unit, columns in self._kept_units(sizes, resolution) if unit % step == 0]
+        panel = self._finish.cartridge.panel
+        if not parts:
+            return LeukocyteReference(0, {})
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return leukocyte_reference(joined, panel, self._labels)
+
+    def _kept_units(self, sizes: list[int], resolution: Resolution) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Columns of the rows kept of each unit that has any, with label, places and parents (rows of the unit)."""
+        start, first_id = 0, 1
+        for unit, size in enumerate(sizes):
+            rows = np.flatnonzero(resolution.kept[start : start + size])
+            if len(rows):
+                table, _ = self._finish.work.read_unit(unit)
+                yield unit, self._described(_arrays(table), rows, resolution, start, first_id)
+            start, first_id = start + size, first_id + len(rows)
+
+    def _described(
+        self, columns: dict[str, np.ndarray], rows: np.ndarray, resolution: Resolution, start: int, first_id: int
+    ) -> dict[str, np.ndarray]:
+        finish = self._finish
+        place = np.full(len(columns["x_px"]) + 1, -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        parent = resolution.parent[start + rows]
+        kept = {name: values[rows] for name, values in columns.items()}
+        own = place[np.where(parent >= 0, parent - start, -1)]
+        kept["event_id"] = np.arange(first_id, first_id + len(rows), dtype=np.int64)
+        kept["parent_id"] = np.where(own >= 0, own + first_id, -1)
+        kept["counted"] = resolution.counted[start + rows]
+        merged = resolution.members[start + rows]
+        kept["members"] = np.where(merged > 0, merged, kept["members"]).astype(np.int16)
+        kept["x_um"], kept["y_um"] = self._positions(kept)
+        probabilities = self._probabilities(kept)
+        classes = np.array(self._labels.classes, dtype=object)
+        kept["label"] = classes[probabilities.argmax(axis=1)]
+        kept |= {f"p_{name}": probabilities[:, k] for k, name in enumerate(self._labels.classes)}
+        kept["p_contains_ctc"] = (
+            probabilities[:, self._ctc_mask].sum(axis=1)
+            if self._ctc_mask.any()
+            else np.full(len(rows), np.nan, np.float32)
+        )
+        kept["entropy"] = entropy_nats(probabilities)
+        kept["kind"] = np.array(KINDS, dtype=object)[kept["kind"]]
+        kept["cartridge"] = np.full(len(rows), finish.cartridge.name, dtype=object)
+        numbers = np.array([frame.number for frame in finish.cartridge.frames], dtype=np.int32)
+        kept["frame"] = numbers[kept["owner"]]
+        kept["flags"] = _flags(kept)
+        return kept
+
+    def _final_columns(
+        self, sizes: list[int], resolution: Resolution, reference: LeukocyteReference
+    ) -> Iterator[dict[str, np.ndarray]]:
+        for _, columns in self._kept_units(sizes, resolution):
+            yield columns | interpret(columns, reference, self._finish.cartridge.panel, self._labels)
+
+
+def _arrays(table: pa.Table) -> dict[str, np.ndarray]:
+    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+
+
+def _flags(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Flags of each event as words joined by ';'."""
+    words = [name for name in ("at_edge", "at_border", "saturated", "unregistered", "crowded") if name in columns]
+    found = np.stack([columns[name].astype(bool) for name in words])
+    flags = np.full(found.shape[1], "", dtype=object)
+    for row in np.flatnonzero(found.any(axis=0)):
+        flags[row] = ";".join(word for word, there in zip(words, found[:, row], strict=True) if there)
+    return flags

@@ -1,0 +1,272 @@
+"""One frame from counts to events: made ready, joined with its neighbours' strips, detected, measured, crops cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctcnet.runtime.predictions import Predictions, concatenate
+from ctcnet.scan.canvas import Canvas, PreparedFrame, counted_area_um2
+from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.classification import CropClassifier
+from ctcnet.scan.crop_cutting import CropCutter
+from ctcnet.scan.detect.detected_events import DetectedEvents
+from ctcnet.scan.detect.detector import EventDetector
+from ctcnet.scan.measure.event_measurer import EventMeasurer
+from ctcnet.scan.platform import Platform
+from ctcnet.scan.quality import frame_quality
+from ctcnet.scan.registration import measure_shifts, undo_shifts
+from ctcnet.scan.spillover import unmixing_matrix
+from ctcnet.scan.stage_times import StageTimes
+from ctcnet.scan.territory import Place, Territories
+
+KINDS = ("cell", "object", "cluster")
+"""Names of `DetectedEvents.kind`."""
+
+MOST_CROPS_KEPT = 4096
+"""Crops of one frame that wait for those of its unit; more are classified at once, so that memory stays bounded."""
+
+_RIM_POINTS = 8
+
+
+@dataclass(frozen=True)
+class FrameEvents:
+    """Events of one frame's territory and a little beyond.
+
+    Attributes:
+        columns: name -> (N,) array; see `FrameAnalyser.analyse`.
+        crops: (N, C, S, S) float32 whole counts, channels in the model's order, at the model's scale; N is 0 where
+            `predictions` are there already.
+        predictions: answers for a frame that is so crowded that its crops are not kept; else None.
+        record: what `quality.json` says of the frame; None where there is none.
+    """
+
+    columns: dict[str, np.ndarray]
+    crops: Tensor
+    predictions: Predictions | None
+    record: dict[str, Any] | None
+
+
+class FrameAnalyser:
+    """Works on the frames of one cartridge.
+
+    Args:
+        cartridge: the cartridge.
+        platform: its scanner's settings.
+        territories: which frame answers for which place.
+        channels: index in the cartridge's panel of each channel of the model.
+        pixel_size_um, crop_size_px: scale and side of the model's input.
+        device: where frames are worked on.
+        times: where seconds per stage are added up.
+    """
+
+    def __init__(
+        self,
+        cartridge: Cartridge,
+        platform: Platform,
+        territories: Territories,
+        channels: list[int],
+        pixel_size_um: float,
+        crop_size_px: int,
+        device: str,
+        times: StageTimes,
+    ) -> None:
+        roles, own_um = cartridge.panel.roles, cartridge.pixel_size_um
+        self.cartridge, self.platform, self.territories = cartridge, platform, territories
+        self.times = times
+        self.detector = EventDetector(platform.detection, roles, own_um, device)
+        self.measurer = EventMeasurer(cartridge.panel, own_um, device)
+        self._cutter = CropCutter(own_um, pixel_size_um, crop_size_px, device)
+        self._channels, self._device = channels, torch.device(device)
+        unmixing = unmixing_matrix(platform, cartridge.panel)
+        identity = np.allclose(unmixing, np.eye(len(roles)))
+        self._unmixing = None if identity else torch.as_tensor(unmixing, dtype=torch.float32, device=self._device)
+
+    def prepare(self, index: int) -> PreparedFrame:
+        """Read a frame, undo spectral spillover and the channels' shifts, cover the cartridge's rim.
+
+        Raises:
+            FrameError: the frame cannot be used.
+        """
+        start = perf_counter()
+        pixels = self.cartridge.read(index)
+        self.times.add("reading", perf_counter() - start)
+        start = perf_counter()
+        counts = torch.from_numpy(pixels).to(self._device).float()
+        if self._unmixing is not None:
+            counts = torch.einsum("ij,jhw->ihw", self._unmixing, counts).clamp_min_(0)
+        off_rim = self._cover_rim(index, counts)
+        shifts = measure_shifts(
+            counts, self.cartridge.panel.roles, self.cartridge.pixel_size_um, self.platform.registration
+        )
+        counts, valid = undo_shifts(counts, shifts)
+        self.times.add("registration", perf_counter() - start)
+        return PreparedFrame(counts, valid & off_rim if self.cartridge.rim_px else valid, shifts)
+
+    def _cover_rim(self, index: int, counts: Tensor) -> Tensor:
+        """Lay the frame's median over the bright rim of the cartridge; (H, W) bool, where there is none."""
+        cartridge, frame, rim = self.cartridge, self.cartridge.frames[index], self.cartridge.rim_px
+        keep = torch.ones(counts.shape[1:], dtype=torch.bool, device=counts.device)
+        if not rim:
+            return keep
+        last_row, last_column = cartridge.rows - 1, cartridge.columns - 1
+        keep[: rim if frame.row == 0 else 0] = False
+        keep[counts.shape[1] - (rim if frame.row == last_row else 0) :] = False
+        keep[:, : rim if frame.column == 0 else 0] = False
+        keep[:, counts.shape[2] - (rim if frame.column == last_column else 0) :] = False
+        if keep.any() and not keep.all():
+            for plane in counts:
+                plane[~keep] = plane[keep].median()
+        return keep
+
+    def analyse(
+        self, place: Place, prepared: PreparedFrame | None, canvas: Canvas, classifier: CropClassifier
+    ) -> FrameEvents:
+        """Detect, measure and cut the events that a place answers for.
+
+        Args:
+            place: the place.
+            prepared: its frame; None where it is missing or cannot be read.
+            canvas: what is known of it.
+            classifier: used at once where the events are very many.
+
+        Returns:
+            Columns x_px, y_px (in the pixels of the frame `owner`, float32), owner (position in `Cartridge.frames` of
+            the frame whose pixels hold the centre), canvas (number of this place), depth_px (inside the territory),
+            kind (uint8), members, parent (row in this frame's list, or -1), snr, at_edge, at_border, unregistered and
+            the columns of `EventMeasurer.measure`.
+        """
+        start = perf_counter()
+        events = self.detector.detect(canvas.counts[None], canvas.valid[None])[0]
+        detected = perf_counter()
+        self.times.add("detection", detected - start)
+        measured = self.measurer.measure(canvas.counts, events, events.noise)
+        self.times.add("measurement", perf_counter() - detected)
+        x_px, y_px = events.x_px - canvas.offset_x_px, events.y_px - canvas.offset_y_px
+        depth = self.territories.territory(place).depth(x_px, y_px)
+        kept = self._kept(events, depth)
+        owner, owner_x, owner_y = self.territories.owner(place, x_px[kept], y_px[kept])
+        at_edge = _reaches_unseen(canvas, events, measured["diameter_um"] / self.cartridge.pixel_size_um / 2)
+        columns = {
+            "x_px": owner_x.astype(np.float32),
+            "y_px": owner_y.astype(np.float32),
+            "owner": owner.astype(np.int32),
+            "canvas": np.full(len(kept), self.territories.places.index(place), dtype=np.int32),
+            "depth_px": depth[kept].astype(np.float32),
+            "kind": events.kind[kept],
+            "members": events.members[kept],
+            "parent": _renumber(events.parent, kept),
+            "snr": events.snr[kept],
+            "at_edge": at_edge[kept],
+            "at_border": self._across_border(x_px, y_px, measured["diameter_um"])[kept],
+            "unregistered": np.full(len(kept), prepared is not None and prepared.shifts.unregistered),
+            **{name: values[kept] for name, values in measured.items()},
+        }
+        crops, predictions = self._crops(canvas, events, kept, classifier)
+        record = None if prepared is None else self._record(place, prepared, events, x_px, y_px)
+        return FrameEvents(columns, crops, predictions, record)
+
+    def _crops(
+        self, canvas: Canvas, events: DetectedEvents, kept: np.ndarray, classifier: CropClassifier
+    ) -> tuple[Tensor, Predictions | None]:
+        """Crops of the events kept; of a crowded frame their answers, a part of them at a time."""
+        wanted = canvas.counts if self._all_channels() else canvas.counts[self._channels]
+        fill = events.background[self._channels]
+
+        def cut(rows: np.ndarray) -> Tensor:
+            start = perf_counter()
+            crops = self._cutter.cut(wanted, events.x_px[rows], events.y_px[rows], fill)
+            self.times.add("cutting", perf_counter() - start)
+            return crops
+
+        if len(kept) <= MOST_CROPS_KEPT:
+            return cut(kept), None
+        parts = [kept[start : start + MOST_CROPS_KEPT] for start in range(0, len(kept), MOST_CROPS_KEPT)]
+        return cut(kept[:0]), concatenate([classifier.classify(cut(part)) for part in parts])
+
+    def _counted_area_um2(self, place: Place, prepared: PreparedFrame) -> float:
+        there = {(other.row, other.column) for other in self.territories.places if other.frame is not None}
+        right, lower = (place.row, place.column + 1) in there, (place.row + 1, place.column) in there
+        return counted_area_um2(prepared, self.cartridge, right, lower)
+
+    def _all_channels(self) -> bool:
+        return self._channels == list(range(len(self.cartridge.panel.channels)))
+
+    def _kept(self, events: DetectedEvents, depth: np.ndarray) -> np.ndarray:
+        """Rows in the territory or within the guard beyond it; members of a cluster go where their cluster goes."""
+        inside = depth >= -self.territories.guard_px
+        grouped = events.parent >= 0
+        inside[grouped] = inside[events.parent[grouped]]
+        return np.flatnonzero(inside)
+
+    def _across_border(self, x_px: np.ndarray, y_px: np.ndarray, diameter_um: np.ndarray) -> np.ndarray:
+        """Whether an event reaches across the border between two frames."""
+        reach = diameter_um / 2 / self.cartridge.pixel_size_um
+        right = self.cartridge.frame_width_px - 0.5
+        lower = self.cartridge.frame_height_px - 0.5
+        across = np.zeros(len(x_px), dtype=bool)
+        for place, border in ((x_px, -0.5), (x_px, right), (y_px, -0.5), (y_px, lower)):
+            across |= np.abs(place - border) < reach
+        return across
+
+    def _record(
+        self,
+        place: Place,
+        prepared: PreparedFrame,
+        events: DetectedEvents,
+        x_px: np.ndarray,
+        y_px: np.ndarray,
+    ) -> dict[str, Any]:
+        start = perf_counter()
+        cartridge = self.cartridge
+        own = (x_px >= 0) & (y_px >= 0)
+        number = cartridge.frames[place.frame or 0].number
+        quality = frame_quality(
+            number,
+            prepared.counts,
+            x_px[own],
+            y_px[own],
+            events.kind[own],
+            events.background,
+            events.noise,
+            prepared.shifts,
+            cartridge.panel,
+            cartridge.pixel_size_um,
+        )
+        self.times.add("quality", perf_counter() - start)
+        return {
+            "frame": number,
+            "row": place.row,
+            "column": place.column,
+            "counted_area_um2": round(self._counted_area_um2(place, prepared), 1),
+            "specks_per_mm2": {
+                marker: round(float(value), 1)
+                for marker, value in zip(cartridge.panel.markers, events.specks_per_mm2, strict=True)
+            },
+            **quality,
+        }
+
+
+def _renumber(parent: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Parents as rows among those kept; -1 where there is none."""
+    place = np.full(len(parent) + 1, -1, dtype=np.int32)
+    place[kept] = np.arange(len(kept), dtype=np.int32)
+    return place[parent[kept]]
+
+
+def _reaches_unseen(canvas: Canvas, events: DetectedEvents, reach_px: np.ndarray) -> np.ndarray:
+    """Whether an event reaches beyond the canvas or into pixels without a source, (N,) bool."""
+    valid = canvas.valid.cpu().numpy()
+    height, width = valid.shape
+    unseen = np.zeros(len(events.x_px), dtype=bool)
+    for angle in np.arange(_RIM_POINTS) * (2 * np.pi / _RIM_POINTS):
+        column = np.rint(events.x_px + reach_px * np.cos(angle)).astype(np.int64)
+        row = np.rint(events.y_px + reach_px * np.sin(angle)).astype(np.int64)
+        outside = (column < 0) | (row < 0) | (column >= width) | (row >= height)
+        unseen |= outside | ~valid[row.clip(0, height - 1), column.clip(0, width - 1)]
+    return unseen

@@ -1,0 +1,134 @@
+"""Interpretation: measurements and calls of the network to marker calls, phenotype, definition, partners, review."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctcnet.labels import CONTAINS_CTC, LabelSchema
+from ctcnet.panel import Panel
+from ctcnet.scan.measure.clusters import composition, tumour_cells
+from ctcnet.scan.measure.ctc_definition import check_definition
+from ctcnet.scan.measure.event_columns import (
+    Columns,
+    contains_ctc,
+    event_count,
+    flagged,
+    in_classes,
+    is_kind,
+    joined,
+    leukocyte_classes,
+)
+from ctcnet.scan.measure.marker_calls import any_positive, is_positive
+from ctcnet.scan.measure.phenotype import phenotype
+from ctcnet.scan.measure.references import TUMOUR_ROLES, LeukocyteReference
+
+REVIEW_PROBABILITY = 0.05
+"""An unassigned event goes to review where the probability that it contains a CTC reaches this."""
+
+
+def interpret(
+    columns: Columns, reference: LeukocyteReference, panel: Panel, labels: LabelSchema
+) -> dict[str, np.ndarray]:
+    """Interpret events of a cartridge, all or one unit of them; a cluster and its members come together.
+
+    Args:
+        columns: label, unassigned, kind, parent (row of an event's cluster among these rows, below 0 for none), the
+            measurements, `p_contains_ctc` where the schema has that roll-up, and the flags saturated and at_edge.
+        reference: of the same cartridge.
+
+    Returns:
+        Columns of shape (N,): `positive_M` bool for every marker of role epithelial, mesenchymal or target,
+        `phenotype`, `definition_met` (bool or, where it may be unknown, object with None), `definition_reason`,
+        `review` bool, `review_reason`, `partners`, `tumour_nuclei` int16; texts are object arrays of str. A cluster is
+        positive for a marker where one of its tumour cells is, or one of its members where no tumour cell is known.
+    """
+    count = event_count(columns)
+    cluster_of = np.asarray(columns["parent"]).astype(np.int64)
+    called = contains_ctc(columns, labels)
+    cell, cluster = is_kind(columns, "cell"), is_kind(columns, "cluster")
+    role = {name: any_positive(columns, reference, panel, name) for name in ("epithelial", "mesenchymal", "leukocyte")}
+    in_cluster = cluster_of >= 0
+    tumour = tumour_cells(called, cell, in_cluster, role["epithelial"], role["mesenchymal"], role["leukocyte"])
+
+    result: dict[str, np.ndarray] = {}
+    by_role: dict[str, np.ndarray] = {}
+    for channel in panel.channels:
+        if channel.role in TUMOUR_ROLES:
+            own = is_positive(columns, reference, channel.marker)
+            positive = np.where(cluster, _of_members(own, cluster_of, tumour), own)
+            result[f"positive_{channel.marker}"] = positive
+            by_role[channel.role] = by_role.get(channel.role, np.zeros(count, bool)) | positive
+    result["phenotype"] = phenotype(called, by_role.get("epithelial"), by_role.get("mesenchymal"))
+
+    met, reason = check_definition(columns, panel, cluster_of, role["epithelial"], role["leukocyte"])
+    disagrees = _disagreement(columns, labels, called, met)
+    result["definition_met"] = met
+    result["definition_reason"] = _joined_texts(disagrees, reason)
+
+    leukocyte = in_classes(columns, leukocyte_classes(labels))
+    if role["leukocyte"] is not None:
+        leukocyte = leukocyte | role["leukocyte"]
+    parts = composition(
+        cluster_of,
+        tumour,
+        np.asarray(columns["nucleus_count"]),
+        leukocyte,
+        any_positive(columns, reference, panel, "neutrophil"),
+        any_positive(columns, reference, panel, "platelet"),
+    )
+    result["partners"], result["tumour_nuclei"] = parts.partners, parts.tumour_nuclei
+    mixed = np.zeros(count, bool)
+    if role["epithelial"] is not None and role["leukocyte"] is not None:
+        mixed = cell & ~in_cluster & role["epithelial"] & role["leukocyte"]
+    member_called = np.bincount(cluster_of[(cluster_of >= 0) & called], minlength=count)[:count] > 0
+    reasons = [
+        (mixed, "positive for an epithelial and for a leukocyte marker"),
+        (disagrees != "", "network and written definition disagree"),
+        (_may_contain(columns), "unassigned, and may contain a CTC"),
+        (called & flagged(columns, "saturated"), "CTC with saturated pixels"),
+        (called & flagged(columns, "at_edge"), "CTC not seen whole"),
+        (cluster & called & (parts.tumour_nuclei == 0), "no member of the cluster is a tumour cell by itself"),
+        (cluster & ~called & member_called & (CONTAINS_CTC in labels.rollups), "a member is called a CTC"),
+    ]
+    result["review"] = np.any([mask for mask, _ in reasons], axis=0)
+    result["review_reason"] = joined(reasons, count)
+    return result
+
+
+def _of_members(own: np.ndarray, cluster_of: np.ndarray, tumour: np.ndarray) -> np.ndarray:
+    """For rows of clusters: whether a tumour cell among the members (any member where there is none) is positive."""
+    count = len(own)
+    member = cluster_of >= 0
+
+    def number(mask: np.ndarray) -> np.ndarray:
+        return np.bincount(cluster_of[member & mask], minlength=count)[:count]
+
+    return np.where(number(tumour) > 0, number(tumour & own), number(own)) > 0
+
+
+def _disagreement(columns: Columns, labels: LabelSchema, called: np.ndarray, met: np.ndarray) -> np.ndarray:
+    """What the network says where it contradicts the definition, (N,) object array of str; '' where it does not."""
+    count = len(called)
+    if CONTAINS_CTC not in labels.rollups:
+        return np.full(count, "", object)
+    yes, no = met == True, met == False  # noqa: E712 (None is neither)
+    label = np.asarray(columns["label"]).astype(str)
+    unassigned = np.asarray(columns["unassigned"], bool)
+    wrong = (called & no) | (~called & ~unassigned & yes)
+    texts = []
+    for name in labels.classes:
+        finding = "does not meet" if name in labels.rollups[CONTAINS_CTC] else "meets"
+        texts.append((wrong & (label == name), f"called {name}, but {finding} the written definition"))
+    return joined(texts, count)
+
+
+def _joined_texts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    both = (first != "") & (second != "")
+    return np.where(both, first + ": " + second, first + second)
+
+
+def _may_contain(columns: Columns) -> np.ndarray:
+    unassigned = np.asarray(columns["unassigned"], bool)
+    if "p_contains_ctc" not in columns:
+        return np.zeros(len(unassigned), bool)
+    return unassigned & (np.asarray(columns["p_contains_ctc"], np.float64) >= REVIEW_PROBABILITY)

@@ -1,0 +1,70 @@
+"""Masks of events on patches (N, h, w): what hangs together, how long its outline is."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def flood(seeds: Tensor, allowed: Tensor) -> Tensor:
+    """Part of `allowed` that is connected (8 neighbours) to `seeds`.
+
+    The dilation is repeated at most as often as three times the longer side of the patch, enough for any outline that
+    does not wind much; it stops early where nothing changes any more, which cannot change the result.
+
+    Args:
+        seeds, allowed: (N, h, w) uint8, 0 on the outermost pixels; every bit is a mask of its own.
+    """
+    shape = allowed.shape
+    seeds, allowed = seeds.reshape(-1), allowed.reshape(-1)
+    reached = seeds & allowed
+    for step in range(3 * max(shape[1:])):
+        grown = reached
+        for shift in (1, shape[-1]):
+            out = grown.clone()
+            out[shift:] |= grown[:-shift]
+            out[:-shift] |= grown[shift:]
+            grown = out
+        grown &= allowed
+        if step % 4 == 3 and torch.equal(grown, reached):
+            break
+        reached = grown
+    return reached.view(shape)
+
+
+def opened(mask: Tensor, reach: int) -> Tensor:
+    """Mask (N, h, w) uint8 without what is narrower than 2 * reach + 1 pixels; 0 on its outermost pixels."""
+    width = mask.shape[-1]
+    flat = mask.reshape(-1)
+    for combine in (torch.bitwise_and, torch.bitwise_or):
+        for shift in (1, width):
+            for _ in range(reach):
+                out = flat.clone()
+                combine(out[shift:], flat[:-shift], out=out[shift:])
+                combine(out[:-shift], flat[shift:], out=out[:-shift])
+                flat = out
+    return flat.view(mask.shape)
+
+
+def perimeter_px(mask: Tensor) -> Tensor:
+    """Length of the outline of each mask in pixels, (N,) float32.
+
+    Crofton's formula over four directions: an outline's length is pi / 2 times the mean over directions of
+    (crossings of parallel lines) * (distance of the lines), which is 1 px along the axes and 1 / sqrt(2) diagonally.
+
+    Args:
+        mask: (N, h, w) bool, false on the outermost pixels.
+    """
+    count, _, width = mask.shape
+    flat = mask.reshape(-1)
+    straight = _crossings(flat, 1, count) + _crossings(flat, width, count)
+    diagonal = _crossings(flat, width + 1, count) + _crossings(flat, width - 1, count)
+    return math.pi / 8 * (straight + diagonal / math.sqrt(2))
+
+
+def _crossings(flat: Tensor, shift: int, count: int) -> Tensor:
+    changed = torch.zeros(flat.shape, dtype=torch.float32, device=flat.device)
+    torch.ne(flat[shift:], flat[:-shift], out=changed[shift:])
+    return changed.view(count, -1).sum(1)

@@ -1,0 +1,97 @@
+"""Patches: the surroundings of many events, cut at the image's own resolution.
+
+Patches are windows that lie in the image: near its border they are moved inwards, so that no pixel is made up. Masks
+on patches are false on their outermost pixels. Shifts can therefore run over all patches as one long row of numbers,
+several times faster on CPUs than over short rows: what is carried from one row or patch into the next lands on
+outermost pixels only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Windows around N events.
+
+    Attributes:
+        counts: (C, N, h, w) float32.
+        top, left: (N,) int64, the image's row and column of the upper left pixel.
+        rim: (N, h, w) bool, the pixels next to the outermost ones on sides where the image goes on: masks that reach
+            them may go on outside the patch.
+    """
+
+    counts: Tensor
+    top: Tensor
+    left: Tensor
+    rim: Tensor
+
+
+def cut_patches(image: Tensor, column: Tensor, row: Tensor, half_px: int) -> Patches:
+    """Cut windows of 2 * half_px + 1 pixels (or the whole image where it is smaller) around integer pixels.
+
+    Args:
+        image: (C, H, W) float32.
+        column, row: (N,) int64, pixels of the image.
+    """
+    image_height, image_width = image.shape[1:]
+    height, width = min(2 * half_px + 1, image_height), min(2 * half_px + 1, image_width)
+    top = (row - half_px).clamp(0, image_height - height)
+    left = (column - half_px).clamp(0, image_width - width)
+    counts = image.unfold(1, height, 1).unfold(2, width, 1)[:, top, left]
+    rim = torch.zeros((len(row), height, width), dtype=torch.bool, device=image.device)
+    rim[:, 1] |= (top > 0)[:, None]
+    rim[:, -2] |= (top + height < image_height)[:, None]
+    rim[:, :, 1] |= (left > 0)[:, None]
+    rim[:, :, -2] |= (left + width < image_width)[:, None]
+    return Patches(counts.contiguous(), top, left, rim)
+
+
+def clear_outermost(mask: Tensor) -> Tensor:
+    """Set the outermost pixels of masks (N, h, w) to false, in place."""
+    mask[:, 0] = mask[:, -1] = False
+    mask[:, :, 0] = mask[:, :, -1] = False
+    return mask
+
+
+def smooth(patches: Tensor) -> Tensor:
+    """Binomial smoothing (1, 2, 1)/4 along both axes (sigma 0.71 px).
+
+    Args:
+        patches: (..., h, w) float32, contiguous; the outermost pixels of the answer mean nothing.
+    """
+    flat = patches.reshape(-1)
+    for shift in (1, patches.shape[-1]):
+        out = flat * 0.5
+        out[shift:].add_(flat[:-shift], alpha=0.25)
+        out[:-shift].add_(flat[shift:], alpha=0.25)
+        flat = out
+    return flat.view(patches.shape)
+
+
+def widest(values: Tensor, reach: int) -> Tensor:
+    """Largest value within `reach` pixels along both axes; values (..., h, w) are 0 on the outermost pixels."""
+    flat = values.reshape(-1)
+    for shift in (1, values.shape[-1]):
+        for _ in range(reach):
+            out = flat.clone()
+            torch.maximum(out[shift:], flat[:-shift], out=out[shift:])
+            torch.maximum(out[:-shift], flat[shift:], out=out[:-shift])
+            flat = out
+    return flat.view(values.shape)
+
+
+def squared_distance(x_px: Tensor, y_px: Tensor, height: int, width: int, step: int = 1) -> Tensor:
+    """Squared distance in pixels of every `step`-th patch pixel from a point, (N, h', w') float32.
+
+    Args:
+        x_px, y_px: (N,) float32, the point relative to the upper left pixel of the patch.
+    """
+    columns = torch.arange(0, width, step, device=x_px.device, dtype=torch.float32)
+    rows = torch.arange(0, height, step, device=x_px.device, dtype=torch.float32)
+    x, y = (columns - x_px[:, None]).square_(), (rows - y_px[:, None]).square_()
+    return y[:, :, None] + x[:, None, :]

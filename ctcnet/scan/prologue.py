@@ -1,0 +1,146 @@
+"""Levels of a cartridge, measured on a fixed sample of its frames before any event is classified."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ctcnet.errors import CartridgeError, FrameError
+from ctcnet.model_card import ModelCard
+from ctcnet.scan.canvas import PreparedFrame
+from ctcnet.scan.cartridge import Cartridge, Note
+from ctcnet.scan.frame_analysis import FrameAnalyser
+from ctcnet.scan.levels import FrameSample, measure_levels
+from ctcnet.scan.work_folder import WorkFolder
+
+SAMPLE_FRAMES = 9
+"""Frames that levels are measured on: some thousand leukocytes, for a twentieth of the work of a cartridge."""
+
+NOTE_NAME = "levels"
+
+
+def sample_of(cartridge: Cartridge) -> list[int]:
+    """Positions in `Cartridge.frames` of the sample, spread evenly: the middles of equal parts."""
+    count = len(cartridge.frames)
+    parts = min(SAMPLE_FRAMES, count)
+    return sorted({(2 * part + 1) * count // (2 * parts) for part in range(parts)})
+
+
+def cartridge_levels(analyser: FrameAnalyser, work: WorkFolder, given: dict[str, tuple[float, float]] | None) -> dict:
+    """Levels of a cartridge as plain data, from the journal where they are there already.
+
+    Returns:
+        {'source': 'measured' | 'given', 'frames': [...], 'leukocytes': n, 'levels': {marker: {'background', 'scale',
+        'noise'}}, 'distribution': {...}, 'notes': [...]}; numbers that cannot be said are None.
+    """
+    kept = work.read_note(NOTE_NAME)
+    if kept is None:
+        kept = _given(analyser.cartridge, given) if given is not None else _measured(analyser)
+        work.write_note(NOTE_NAME, kept)
+    return kept
+
+
+def _given(cartridge: Cartridge, given: dict[str, tuple[float, float]]) -> dict[str, Any]:
+    folded = {marker.casefold(): pair for marker, pair in given.items()}
+    missing = [c.marker for c in cartridge.panel.channels if c.role != "none" and c.marker.casefold() not in folded]
+    if missing:
+        raise CartridgeError(
+            f"no levels were given for {', '.join(missing)}",
+            where=cartridge.name,
+            expected=", ".join(cartridge.panel.markers),
+            found=", ".join(given),
+            fix="give levels for every channel with a role, or let them be measured",
+        )
+    levels = {
+        marker: {"background": folded[marker.casefold()][0], "scale": folded[marker.casefold()][1], "noise": None}
+        for marker in cartridge.panel.markers
+        if marker.casefold() in folded
+    }
+    return {"source": "given", "frames": [], "leukocytes": None, "levels": levels, "distribution": {}, "notes": []}
+
+
+def _measured(analyser: FrameAnalyser) -> dict[str, Any]:
+    cartridge = analyser.cartridge
+    samples, numbers = [], []
+    for index in sample_of(cartridge):
+        try:
+            prepared = analyser.prepare(index)
+        except FrameError:
+            continue  # the frame is recorded as unreadable when its turn comes
+        if not prepared.shifts.unregistered:  # its nuclei do not belong to its stains
+            samples.append(_sample(analyser, prepared))
+            numbers.append(cartridge.frames[index].number)
+    measured = measure_levels(samples, cartridge.panel, cartridge.pixel_size_um)
+    names = cartridge.panel.markers
+    return {
+        "source": "measured",
+        "frames": numbers,
+        "leukocytes": measured.leukocytes,
+        "cells": measured.cells,
+        "levels": _by_marker(names, background=measured.background, scale=measured.scale, noise=measured.noise),
+        "distribution": _by_marker(
+            names,
+            level_5=measured.level_5,
+            level_50=measured.level_50,
+            level_95=measured.level_95,
+            level_log_sd=measured.level_log_sd,
+            centre_to_ring=measured.centre_to_ring,
+        ),
+        "nucleus_diameter_um": _plain(measured.nucleus_diameter_um),
+        "notes": [{"flag": note.flag, "message": note.message} for note in measured.notes],
+    }
+
+
+def _sample(analyser: FrameAnalyser, prepared: PreparedFrame) -> FrameSample:
+    with torch.inference_mode():
+        events = analyser.detector.detect(prepared.counts[None], prepared.valid[None])[0]
+    return FrameSample(
+        events.x_px, events.y_px, events.kind, prepared.counts, events.background, events.noise, prepared.valid
+    )
+
+
+def _by_marker(names: tuple[str, ...], **figures: np.ndarray) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {figure: _plain(values[channel]) for figure, values in figures.items()}
+        for channel, name in enumerate(names)
+    }
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def levels_of_model(
+    levels: dict[str, Any], card: ModelCard, cartridge: Cartridge, channels: list[int]
+) -> tuple[np.ndarray | None, np.ndarray | None, str, list[Note]]:
+    """What a model is given as background and scale: arrays float32 (C,) of its channels, or None for its own.
+
+    Returns:
+        Background, scale, the name of their source ('cartridge', 'model' or 'per_crop'), and notes.
+
+    Raises:
+        CartridgeError: the cartridge's levels are not known, and the model's own are those of another bit depth.
+    """
+    mode = card.normalization.mode
+    if mode == "per_crop":
+        note = Note("per_crop_levels", "the model normalises each crop by itself: absolute stain plays no part")
+        return None, None, mode, [note]
+    entries = [levels["levels"].get(cartridge.panel.markers[channel], {}) for channel in channels]
+    pairs = [(entry.get("background"), entry.get("scale")) for entry in entries]
+    if mode == "cartridge" and all(value is not None for pair in pairs for value in pair):
+        background, scale = (np.array(values, dtype=np.float32) for values in zip(*pairs, strict=True))
+        return background, scale, "cartridge", []
+    if cartridge.panel.bit_depth != card.panel.bit_depth:
+        raise CartridgeError(
+            "background and scale could not be measured, and the model's own are of another bit depth",
+            where=cartridge.name,
+            expected=f"{card.panel.bit_depth} bit, or leukocytes to measure levels on",
+            found=f"{cartridge.panel.bit_depth} bit, {levels['leukocytes'] or 0} leukocytes in the sample",
+            fix="give the levels of a like cartridge with --levels (the levels.json of its results)",
+        )
+    if mode == "fixed":
+        return None, None, "model", []
+    message = "the model's own background and scale were used: the cartridge's could not be measured; "
+    return None, None, "model", [Note("model_levels", message + "absolute stain may be off, look at the gallery")]

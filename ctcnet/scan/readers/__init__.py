@@ -1,0 +1,1 @@
+"""Readers of scanned cartridges, one file for each layout."""

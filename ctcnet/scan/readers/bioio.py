@@ -1,0 +1,164 @@
+"""Images that the BioIO library reads (ND2, LIF, ...), where the user has installed it and the plugin of the format."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctcnet.errors import CartridgeError, FrameError
+from ctcnet.extras import import_extra
+from ctcnet.panel import Panel
+from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.platform import Platform
+from ctcnet.scan.readers.image_cartridge import ImageSet, cartridge_of_images
+from ctcnet.scan.readers.lazy_image import LazyImage, Region
+from ctcnet.scan.readers.length_units import UM_PER_UNIT
+from ctcnet.scan.readers.ome_xml import square_pixel_um
+
+LAYOUT = "bioio"
+_MADE_UP_NAME = re.compile(r"Channel:\d+(:\d+)?")
+"""Names that BioIO gives channels whose file has none."""
+
+
+def recognises(path: Path) -> bool:
+    """Never: BioIO may read nearly anything; --layout bioio asks for it."""
+    return False
+
+
+def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_size_um: float | None) -> Cartridge:
+    """Open a file that BioIO reads; its scenes are frames where they state their positions.
+
+    Scenes are read in tiles or planes as the format's plugin offers them, one thread at a time.
+
+    Args:
+        path: file, or folder of a format that is one.
+        platform, panel, pixel_size_um: see `opening.open_cartridge`.
+
+    Raises:
+        CartridgeError: BioIO or its plugin cannot read it, or see `cartridge_of_images`.
+        MissingExtraError: BioIO is not installed.
+    """
+    image = _open_image(import_extra("bioio", "bioio"), path)
+    lock = threading.Lock()
+    try:
+        scenes = [_scene(image, index, path, lock) for index in range(len(image.scenes))]
+    except CartridgeError:
+        raise
+    except Exception as cause:  # plugins raise what their libraries raise
+        raise CartridgeError(
+            f"has metadata that cannot be read through BioIO ({type(cause).__name__}: {str(cause)[:120]})", where=path
+        ) from cause
+    if not scenes:
+        raise CartridgeError("holds no scene", where=path)
+    return cartridge_of_images(
+        ImageSet(tuple(scenes), metadata={"read_with": _plugin(image)}),
+        name=path.stem if path.is_file() else path.name,
+        path=path,
+        layout=LAYOUT,
+        platform=platform,
+        panel=panel,
+        pixel_size_um=pixel_size_um,
+    )
+
+
+def _open_image(bioio: Any, path: Path) -> Any:
+    try:
+        return bioio.BioImage(path)
+    except Exception as cause:  # an unknown format, a plugin that is not installed, or a damaged file
+        raise CartridgeError(
+            f"cannot be opened through BioIO ({type(cause).__name__}: {str(cause)[:200]})",
+            where=path,
+            fix="install the plugin of its format (for instance bioio-nd2 or bioio-lif), or copy the file again",
+        ) from cause
+
+
+def _plugin(image: Any) -> str:
+    return type(image.reader).__module__.partition(".")[0]
+
+
+def _scene(image: Any, index: int, path: Path, lock: threading.Lock) -> LazyImage:
+    image.set_scene(index)
+    sizes = {axis: int(getattr(image.dims, axis, 1)) for axis in "TZCYXS"}
+    if sizes["T"] != 1 or sizes["Z"] != 1 or sizes["S"] != 1:
+        raise CartridgeError(
+            "holds several sections or times, or colours",
+            where=path,
+            expected="T = 1, Z = 1, S = 1",
+            found=", ".join(f"{axis} = {size}" for axis, size in sizes.items()),
+            fix="export one section, or a projection, of one time",
+        )
+    scene_name, pixels = str(image.scenes[index]), _ome_pixels(image, index)
+    size_um = _pixel_size_um(image, path)
+    return LazyImage(
+        where=path,
+        name=f"scene {index + 1} ({scene_name})",
+        number=index + 1,
+        channel_names=_channel_names(image.channel_names, sizes["C"]),
+        height_px=sizes["Y"],
+        width_px=sizes["X"],
+        dtype=np.dtype(image.dtype).newbyteorder("="),
+        significant_bits=getattr(pixels, "significant_bits", None),
+        pixel_size_um=size_um,
+        position_um=_position_um(pixels),
+        read_region=partial(_read, image, index, path, lock),
+    )
+
+
+def _channel_names(names: Sequence[Any] | None, count: int) -> tuple[str, ...]:
+    stated = [str(name).strip() for name in names or ()]
+    made_up = any(not name or _MADE_UP_NAME.fullmatch(name) for name in stated)
+    return () if made_up or len(stated) != count else tuple(stated)
+
+
+def _pixel_size_um(image: Any, path: Path) -> float | None:
+    """BioIO gives micrometres."""
+    stated = [getattr(image.physical_pixel_sizes, axis, None) for axis in "XY"]
+    sizes = [float(size) for size in stated if size is not None]
+    return square_pixel_um(sizes, path) if len(sizes) == 2 else None
+
+
+def _ome_pixels(image: Any, index: int) -> Any:
+    """OME metadata of a scene's pixels; None where the plugin does not give any."""
+    try:
+        images = image.ome_metadata.images
+    except Exception:  # plugins without OME metadata raise NotImplementedError or what they come upon
+        return None
+    return images[index].pixels if len(images) == len(image.scenes) else None
+
+
+def _position_um(pixels: Any) -> tuple[float, float] | None:
+    for plane in getattr(pixels, "planes", None) or ():
+        position = []
+        for axis in "xy":
+            value, unit = getattr(plane, f"position_{axis}", None), getattr(plane, f"position_{axis}_unit", None)
+            scale = UM_PER_UNIT.get(str(getattr(unit, "value", unit)))
+            if value is not None and scale is not None:
+                position.append(float(value) * scale)
+        if len(position) == 2:
+            return position[0], position[1]
+    return None
+
+
+def _read(
+    image: Any, index: int, path: Path, lock: threading.Lock, channels: tuple[int, ...], region: Region
+) -> np.ndarray:
+    """Pixels of some channels in a region, (C, h, w)."""
+    try:
+        with lock:  # the scene is a state of the image
+            image.set_scene(index)
+            lazy = image.get_image_dask_data("CYX")
+            part = lazy[list(channels), region.top : region.bottom, region.left : region.right]
+            pixels = np.asarray(part.compute(scheduler="synchronous"))
+    except Exception as cause:  # plugins raise what their libraries raise
+        raise FrameError(
+            f"cannot be read through BioIO ({type(cause).__name__}: {str(cause)[:120]})",
+            where=path,
+            fix="the file is truncated or damaged: copy it again",
+        ) from cause
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,102 @@
+"""Files of a BZScanner slide by channel and tile, from their numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctcnet.errors import CartridgeError
+from ctcnet.scan.readers.folder_listing import file_names, folder_names
+from ctcnet.scan.readers.grey_image import JPEG_ENDINGS
+
+_TILE = re.compile(r"tile(\d{6,})\.(tif|tiff|jpg|jpeg)", re.IGNORECASE)
+_INNER = "proc"
+"""Folder in which the scanner's software puts the tiles, beside its records."""
+
+
+@dataclass(frozen=True)
+class TileNumbers:
+    """How files are numbered: 1 + tile + channel index * tiles of a channel in the complete scan.
+
+    Attributes:
+        channels: the scanner's channels, in the order of its files.
+        tiles_per_channel: of the complete scan.
+    """
+
+    channels: tuple[str, ...]
+    tiles_per_channel: int
+
+    def place(self, number: int) -> tuple[int, int] | None:
+        """Index of the channel and tile, from 0, of a file; None where the scan has no such file."""
+        channel, tile = divmod(number - 1, self.tiles_per_channel)
+        return (channel, tile) if 0 <= channel < len(self.channels) else None
+
+
+def is_tile(name: str) -> bool:
+    """Whether a file is named as the scanner names its tiles."""
+    return _TILE.fullmatch(name) is not None
+
+
+def tile_folder(path: Path) -> Path:
+    """Folder that holds the tiles of a slide: its own, or the one that the scanner's software makes in it.
+
+    Raises:
+        CartridgeError: the folder cannot be listed.
+    """
+    if any(is_tile(name) for name in file_names(path)) or _INNER not in folder_names(path):
+        return path
+    return path / _INNER
+
+
+def numbered_tiles(names: Sequence[str], path: Path) -> dict[int, str]:
+    """Number in the name -> name, for the tiles among the names.
+
+    Raises:
+        CartridgeError: there is none, one is there twice, or some are JPEG and some TIFF.
+    """
+    tiles: dict[int, str] = {}
+    for name in names:
+        found = _TILE.fullmatch(name)
+        if found is None:
+            continue
+        number = int(found.group(1))
+        if number in tiles:
+            raise CartridgeError(
+                "holds a tile twice",
+                where=path,
+                found=f"{tiles[number]} and {name}",
+                fix="keep the files of one kind, .tif (the full range of counts) rather than .jpg",
+            )
+        tiles[number] = name
+    if not tiles:
+        raise CartridgeError("holds no tile", where=path, expected="files Tile000001.tif or .jpg and so on")
+    if len({name.lower().endswith(JPEG_ENDINGS) for name in tiles.values()}) > 1:
+        raise CartridgeError(
+            "holds tiles as JPEG and as TIFF, whose counts differ", where=path, fix="keep the files of one kind"
+        )
+    return tiles
+
+
+def tiles_by_channel(tiles: Mapping[int, str], numbers: TileNumbers, path: Path) -> dict[int, dict[int, str]]:
+    """Index of the channel -> tile, from 0 -> name, for the channels that have a tile.
+
+    Raises:
+        CartridgeError: a number is beyond the last of the scan.
+    """
+    found: dict[int, dict[int, str]] = {}
+    for number, name in sorted(tiles.items()):
+        place = numbers.place(number)
+        if place is None:
+            count = len(numbers.channels)
+            raise CartridgeError(
+                "holds a tile that the scan cannot have",
+                where=path,
+                expected=f"numbers 1 to {numbers.tiles_per_channel * count}: {numbers.tiles_per_channel} tiles of "
+                f"{count} channels",
+                found=name,
+                fix="copy slideinfo.txt together with the tiles, or state the scan's size in a platform file",
+            )
+        found.setdefault(place[0], {})[place[1]] = name
+    return found

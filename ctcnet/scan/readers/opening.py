@@ -1,0 +1,134 @@
+"""Opening a scanned cartridge: which reader it is for is seen from what is in the folder."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from ctcnet.errors import CartridgeError, SettingError
+from ctcnet.panel import Panel
+from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.platform import Platform, load_platform
+from ctcnet.scan.readers.panel_choice import check_pixel_size
+
+LAYOUTS: dict[str, str] = {
+    "celltracks": "numbered TIFF files of several pages, one file for each frame, with the scanner's XML or tags",
+    "bzscanner": "files Tile000001.tif or .jpg and so on",
+    "axioscan": "files CHANNEL-X000-Y000.tif and so on",
+    "ome_tiff": "an .ome.tif file, or a folder of them",
+    "ome_zarr": "an OME-Zarr image, or a folder of them",
+    "folder": "files named by a pattern that you give: --pattern '{frame}_{channel}.tif'",
+    "bioio": "any file that the BioIO library reads: --layout bioio",
+}
+"""Layouts and what each looks for."""
+
+_ASKED_FOR = ("folder", "bioio")
+"""Layouts that are never recognised: they would fit nearly anything."""
+
+
+def open_cartridge(
+    path: str | Path,
+    *,
+    layout: str | None = None,
+    platform: str | Path | None = None,
+    panel: Panel | None = None,
+    pixel_size_um: float | None = None,
+    pattern: str | None = None,
+) -> Cartridge:
+    """Open a scanned cartridge or slide; no frame is read in full.
+
+    Args:
+        path: folder or file of the scan.
+        layout: one of `LAYOUTS`, with - or _; None recognises it by what is in the folder.
+        platform: name of a shipped platform or path of a platform file; None is the layout's own.
+        panel: channels that were stained; None is the platform's.
+        pixel_size_um: micrometres per pixel, used instead of what the files say; None takes theirs.
+        pattern: pattern of the file names, for the layout 'folder', which it implies.
+
+    Raises:
+        CartridgeError: there is nothing at `path`, its layout is not known or not unique, or it cannot be opened.
+        SettingError, PanelError: the platform, its panel or the layout's name is wrong.
+    """
+    path = Path(path)
+    _check_there(path)
+    if pixel_size_um is not None:
+        check_pixel_size(pixel_size_um, path)
+    chosen_platform = None if platform is None else load_platform(platform)
+    name = _wanted_layout(layout, chosen_platform, pattern) or recognised_layout(path)
+    reader = _reader(name)
+    settings = load_platform(name) if chosen_platform is None else chosen_platform
+    extra = {"pattern": pattern} if name == "folder" else {}
+    cartridge: Cartridge = reader.open_cartridge(path, settings, panel, pixel_size_um, **extra)
+    check_pixel_size(cartridge.pixel_size_um, path)
+    return cartridge
+
+
+def recognised_layout(path: Path) -> str:
+    """The one layout that fits what is at `path`.
+
+    Raises:
+        CartridgeError: none fits, or more than one.
+    """
+    found = [name for name in LAYOUTS if name not in _ASKED_FOR and _reader(name).recognises(path)]
+    if len(found) > 1:
+        raise CartridgeError(
+            f"holds files of {len(found)} layouts: {', '.join(found)}",
+            where=path,
+            expected="the files of one scan",
+            fix="put them into folders of their own, or choose one with --layout",
+        )
+    if not found:
+        raise CartridgeError(
+            "has a layout that is not known",
+            where=path,
+            expected="; ".join(f"{name}: {what}" for name, what in LAYOUTS.items()),
+            found=_content(path),
+            fix="give the folder that holds the frames itself, or say how it is laid out with --layout or --pattern",
+        )
+    return found[0]
+
+
+def _check_there(path: Path) -> None:
+    try:
+        exists, empty = path.exists(), path.is_dir() and not any(path.iterdir())
+    except OSError as cause:
+        raise CartridgeError(
+            f"cannot be looked at ({cause.strerror})", where=path, fix="check its permissions"
+        ) from cause
+    if not exists:
+        raise CartridgeError("does not exist", where=path, fix="check the path, and that its disk is connected")
+    if empty:
+        raise CartridgeError("is an empty folder", where=path, expected="the frames of a scan", fix="copy it again")
+
+
+def _wanted_layout(layout: str | None, platform: Platform | None, pattern: str | None) -> str | None:
+    """The layout that the user asked for, in whichever way; None where in no way."""
+    asked = {
+        "--layout": None if layout is None else layout.strip().casefold().replace("-", "_"),
+        "--pattern": None if pattern is None else "folder",
+        "the platform file": None if platform is None else platform.layout,
+    }
+    given = {source: name for source, name in asked.items() if name is not None}
+    if len(set(given.values())) > 1:
+        raise SettingError(
+            "different layouts are asked for",
+            found=", ".join(f"{name} by {source}" for source, name in given.items()),
+            fix="let them agree, or leave one out",
+        )
+    name = next(iter(given.values()), None)
+    if name is not None and name not in LAYOUTS:
+        raise SettingError(f"unknown layout '{name}'", expected=f"one of: {', '.join(LAYOUTS)}")
+    return name
+
+
+def _reader(name: str) -> ModuleType:
+    return import_module(f"ctcnet.scan.readers.{name}")
+
+
+def _content(path: Path) -> str:
+    """A few names, for the message that says what was found."""
+    if path.is_file():
+        return f"the file {path.name}"
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in path.iterdir())
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

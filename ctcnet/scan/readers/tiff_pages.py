@@ -1,0 +1,100 @@
+"""Pages of a TIFF file, read one by one straight into their place, with every fault named."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from ctcnet.errors import CtcnetError, FrameError
+
+_GREY = (0, 1)
+"""Values of TIFF's PhotometricInterpretation for grey images: white is zero, black is zero."""
+_COPY_AGAIN = "the file is damaged or was not copied whole: copy it again"
+
+
+class _QuietHere(logging.Filter):
+    """Drops tifffile's log records in the threads that raise its findings as errors of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.state, "quiet", False)
+
+
+_QUIET = _QuietHere()
+logging.getLogger("tifffile").addFilter(_QUIET)
+
+
+@contextmanager
+def opened_tiff(path: Path) -> Iterator[list[tifffile.TiffPage]]:
+    """Give the pages of a TIFF file, each checked to lie inside the file.
+
+    May be used in several threads at once, on the same file too. Whatever goes wrong inside the block is the file's
+    fault, unless it is one of ctcnet's own errors.
+
+    Raises:
+        FrameError: the file cannot be read, is empty, truncated or no TIFF.
+    """
+    _QUIET.state.quiet = True
+    try:
+        with tifffile.TiffFile(path, _multifile=False) as tif:
+            tif.pages.useframes = False
+            pages = [page for page in tif.pages if isinstance(page, tifffile.TiffPage)]
+            _check_complete(pages, tif.filehandle.size, path)
+            yield pages
+    except (CtcnetError, MemoryError):
+        raise
+    except OSError as cause:
+        raise FrameError(f"cannot be read ({cause.strerror or cause})", where=path, fix=_COPY_AGAIN) from cause
+    except Exception as cause:  # tifffile and its decoders raise nearly every kind of exception on damaged files
+        raise FrameError(
+            f"cannot be read as TIFF ({type(cause).__name__}: {str(cause)[:120]})", where=path, fix=_COPY_AGAIN
+        ) from cause
+    finally:
+        _QUIET.state.quiet = False
+
+
+def _check_complete(pages: list[tifffile.TiffPage], size: int, path: Path) -> None:
+    """Refuse a file whose pages point beyond its end or to nothing; tifffile would fill these with zeros."""
+    if not pages:
+        raise FrameError("holds no image", where=path, fix=_COPY_AGAIN)
+    needed = 0
+    for page in pages:
+        if not page.databytecounts or not all(page.databytecounts) or not all(page.dataoffsets):
+            raise FrameError("has a page without pixels", where=path, fix=_COPY_AGAIN)
+        ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True))
+        needed = max(needed, *ends)
+    if needed > size:
+        raise FrameError("is truncated", where=path, expected=f"{needed} bytes", found=f"{size} bytes", fix=_COPY_AGAIN)
+
+
+def grey_page_size(page: tifffile.TiffPage, path: Path) -> tuple[int, int, int]:
+    """Height, width and stored bits of a page.
+
+    Raises:
+        FrameError: the page is not one plane of grey, unsigned 8-bit or 16-bit pixels.
+    """
+    if len(page.shape) != 2 or int(page.photometric) not in _GREY or page.dtype not in (np.uint8, np.uint16):
+        raise FrameError(
+            "has a page that is no camera image",
+            where=path,
+            expected="one plane of grey 8-bit or 16-bit pixels",
+            found=f"shape {page.shape}, {page.dtype}, {page.photometric!s}",
+            fix="export the camera's pixels, not a display picture",
+        )
+    return page.shape[0], page.shape[1], 8 if page.dtype == np.uint8 else 16
+
+
+def read_page(page: tifffile.TiffPage, out: np.ndarray) -> None:
+    """Decode a page into `out` (H, W), which has its shape and dtype."""
+    pixels = page.asarray(out=out, maxworkers=1)  # frames are read in parallel, not the parts of one page
+    if not np.shares_memory(pixels, out):
+        out[...] = pixels

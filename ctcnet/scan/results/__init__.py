@@ -1,0 +1,1 @@
+"""Results of a scanned cartridge: tables, counts, report and exchange formats."""

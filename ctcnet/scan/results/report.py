@@ -1,0 +1,179 @@
+"""The report of one cartridge: one HTML file that holds everything it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ctcnet.labels import CONTAINS_CTC, LabelSchema
+from ctcnet.output import new_output_file
+from ctcnet.panel import Panel
+from ctcnet.scan.cartridge import Note
+from ctcnet.scan.results.figures import MapPoints, Scatter, map_figure, quality_figures, scatter_figure
+from ctcnet.scan.results.gallery import Picture, contrasts, merge_legend, pictures
+from ctcnet.scan.results.report_texts import (
+    format_count,
+    format_interval,
+    format_level,
+    format_probability,
+    group_notes,
+)
+
+_TEMPLATE = "report.html.jinja"
+_SCALE_BAR_UM = 10.0
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """What a report is made from.
+
+    Attributes:
+        cartridge: name of the cartridge.
+        schema: classes of the model.
+        panel: channels of `crops`.
+        columns: columns of `events.parquet` of the events shown, (N,) each, in the order of `gallery_rows`.
+        crops: (N, C, S, S) uint16 counts of these events.
+        pixel_size_um: micrometres per pixel of the crops.
+        background, scale: (C,) levels of the cartridge in counts, NaN where it gave none.
+        counts: content of `counts.json`, from `ctcnet.scan.counting.counts.count_events`.
+        quality: the frames' records in `quality.json`.
+        markers: names of the channels in these records.
+        notes: what a user must know of the cartridge.
+        points: positions of all events.
+        scatter: two markers of all events; None where the panel has no such two.
+        record: name -> text of everything that decided the result (model, its hash, panel, software, settings ...).
+        simulated_training: whether the model was trained on simulated cells; None where its card does not say.
+        simulated_images: whether the cartridge itself is simulated.
+    """
+
+    cartridge: str
+    schema: LabelSchema
+    panel: Panel
+    columns: Mapping[str, np.ndarray]
+    crops: np.ndarray
+    pixel_size_um: float
+    background: np.ndarray
+    scale: np.ndarray
+    counts: Mapping[str, Any]
+    quality: Sequence[Mapping[str, Any]]
+    markers: Sequence[str]
+    notes: Sequence[Note]
+    points: MapPoints
+    scatter: Scatter | None
+    record: Mapping[str, str] = field(default_factory=dict)
+    simulated_training: bool | None = None
+    simulated_images: bool = False
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One event of the gallery with what is written below its pictures."""
+
+    picture: Picture
+    title: str
+    lines: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def write_report(path: Path, given: ReportInput, *, overwrite: bool = False) -> None:
+    """Write `report.html`: self-contained, below 20 MB, the same bytes for the same input.
+
+    Raises:
+        OutputError: the file exists, or cannot be written.
+    """
+    with new_output_file(path, overwrite=overwrite) as part:
+        part.write_text(_page(given), encoding="utf-8")
+
+
+def _page(given: ReportInput) -> str:
+    drawn = contrasts(given.panel, given.background, given.scale, given.crops)
+    shown = [_shown(given, picture) for picture in pictures(given.crops, given.panel, drawn)]
+    groups = _groups(given, shown)
+    field_um = given.crops.shape[-1] * given.pixel_size_um
+    return _environment().get_template(_TEMPLATE).render(
+        r=given,
+        c=given.counts,
+        total=given.counts["contains_ctc"],
+        tables=_tables(given.counts),
+        groups=groups,
+        shown=len(shown),
+        contrasts=[entry.sentence for entry in drawn],
+        legend=merge_legend(given.panel),
+        field_um=field_um,
+        bar_um=_SCALE_BAR_UM,
+        bar_percent=100 * _SCALE_BAR_UM / field_um,
+        scatter=None if given.scatter is None else scatter_figure(given.scatter),
+        map=map_figure(given.points),
+        quality=quality_figures(given.quality, given.markers),
+        notes=group_notes(_notes(given)),
+    )  # fmt: skip
+
+
+def _notes(given: ReportInput) -> list[Note]:
+    """Notes of the cartridge, then those of the counts that say something new."""
+    said = {note.message for note in given.notes}
+    return [*given.notes, *(Note("counts", text) for text in given.counts["notes"] if text not in said)]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": format_count, "interval": format_interval, "probability": format_probability}
+    return environment
+
+
+def _tables(counts: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Mapping[str, Any]]]]]:
+    """Tables of counts beside the classes: title and rows of name and estimate."""
+    tables = [("Classes", list(counts["classes"].items()))]
+    if counts["phenotypes"]:
+        tables.append(("Phenotype of the events that contain a CTC", list(counts["phenotypes"].items())))
+    if counts["clusters"]:
+        rows = [(name, entry) for name, entry in counts["clusters"].items() if "count" in entry]
+        tables.append(("What the CTCs touch", rows))
+    return tables
+
+
+def _groups(given: ReportInput, shown: Sequence[_Shown]) -> list[tuple[str, str, list[_Shown], bool]]:
+    """Parts of the gallery: title, explanation, events, whether they are for review."""
+    ctc = given.schema.rollups.get(CONTAINS_CTC, ())
+    label, unassigned, review = (given.columns[name] for name in ("label", "unassigned", "review"))
+    parts: dict[str, list[_Shown]] = {"called": [], "review": [], "others": []}
+    for entry in shown:
+        row = entry.picture.row
+        called = label[row] in ctc and not unassigned[row]
+        parts["review" if review[row] else "called" if called else "others"].append(entry)
+    return [
+        ("Called a CTC", "Sorted by P(contains a CTC).", parts["called"], False),
+        ("For review", "A person has to decide on these; the reason stands with each.", parts["review"], True),
+        ("Others", "Most like a CTC among those not called one.", parts["others"], False),
+    ]
+
+
+def _shown(given: ReportInput, picture: Picture) -> _Shown:
+    row = {name: values[picture.row] for name, values in given.columns.items()}
+    name = "unassigned" if row["unassigned"] else str(row["label"]).replace("_", " ")
+    kind = str(row["kind"]) if row["members"] < 2 else f"{row['kind']} of {row['members']}"
+    lines = [
+        f"{kind}, {float(row['diameter_um']):.1f} µm",
+        f"frame {row['frame']} at ({float(row['x_px']):.0f}, {float(row['y_px']):.0f}) px, event {row['event_id']}",
+    ]
+    levels = [f"{m} {format_level(float(row[f'snr_{m}']))}" for m in given.panel.markers if f"snr_{m}" in row]
+    if levels:
+        lines.append("signal to noise " + ", ".join(levels))
+    extra = [str(row["phenotype"]), str(row["partners"]).replace("+", " + ").replace("_", " ")]
+    if any(extra):
+        lines.append(", with ".join(filter(None, extra)) if extra[0] else f"with {extra[1]}")
+    reasons = [str(row[key]) for key in ("review_reason", "definition_reason") if row[key]]
+    flags = [flag.replace("_", " ") for flag in str(row["flags"]).split(";") if flag]
+    title = f"{name}, P(contains a CTC) {format_probability(row['p_contains_ctc'])}"
+    return _Shown(picture, title, tuple(lines), (*dict.fromkeys(reasons), *flags))

@@ -1,0 +1,160 @@
+"""Many cartridges in one run: each by itself, so that a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ctcnet.errors import CtcnetError, OutputError
+from ctcnet.runtime.predictions import Predictor
+from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.cartridge_scan import CartridgeJob, completed_plan, completed_summary, is_complete, scan_cartridge
+from ctcnet.scan.platform import Platform, load_platform
+from ctcnet.scan.settings import ScanSettings, plan_of
+from ctcnet.scan.work_folder import write_whole
+
+SUMMARY_FILE = "summary.csv"
+SUMMARY_COLUMNS: tuple[str, ...] = (
+    "cartridge", "status", "ctc_events", "ctc_interval_low", "ctc_interval_high", "for_review", "unassigned", "cells",
+    "leukocytes", "frames", "frames_missing", "counted_area_mm2", "warnings", "error",
+)  # fmt: skip
+PLAIN_WIDTH = 140
+"""Characters in a line of the summary where the output is no terminal."""
+
+DONE, FAILED = "done", "failed"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class ScanRequest:
+    """What to scan.
+
+    Attributes:
+        paths: folders or files, one for each cartridge.
+        open: opens one of them.
+        predictor: the model.
+        settings: see `ScanSettings`.
+        out: an open output folder, see `ctcnet.scan.output_folder`.
+        platform: settings of the scanner in place of those that the layout names; None for those.
+    """
+
+    paths: Sequence[Path]
+    open: Callable[[Path], Cartridge]
+    predictor: Predictor
+    settings: ScanSettings
+    out: Path
+    platform: Platform | None = None
+
+
+def result_names(paths: Sequence[Path]) -> list[str]:
+    """Name of each cartridge's folder in OUT: its own name without characters that file systems dislike.
+
+    Raises:
+        OutputError: two cartridges have the same name.
+    """
+    names = [_UNSAFE.sub("_", path.resolve().name).strip(".") or "cartridge" for path in paths]
+    twice = sorted({name for name in names if [n.casefold() for n in names].count(name.casefold()) > 1})
+    if twice:
+        raise OutputError(
+            f"two cartridges have one name: {', '.join(twice)}",
+            where="ctcnet scan",
+            fix="rename a folder, or scan them into different OUT folders",
+        )
+    return names
+
+
+def scan_all(request: ScanRequest) -> list[dict[str, Any]]:
+    """Scan every cartridge and write the summary.
+
+    Returns:
+        Rows of the summary, in the order of the paths; the status is 'done' or 'failed'.
+
+    Raises:
+        OutputError: two cartridges have the same name.
+    """
+    names = result_names(request.paths)
+    rows: list[dict[str, Any]] = []
+    with _progress() as progress:
+        whole = progress.add_task("cartridges", total=len(names))
+        for path, name in zip(request.paths, names, strict=True):
+            rows.append(_scan_one(request, path, name, progress))
+            progress.advance(whole)
+            write_summary(rows, request.out / SUMMARY_FILE)
+    return rows
+
+
+def _scan_one(request: ScanRequest, path: Path, name: str, progress: Progress) -> dict[str, Any]:
+    """Scan one cartridge; what goes wrong becomes a row of the summary and a line on the error stream."""
+    task = progress.add_task(name, total=None)
+    try:
+        summary = _scan_or_keep(request, path, name, progress, task)
+        row = {"cartridge": name, "status": DONE, **summary, "error": ""}
+    except CtcnetError as error:
+        progress.console.print(f"error: {name}: {error}", markup=False, highlight=False)
+        row = {"cartridge": name, "status": FAILED, "error": str(error)}
+    except Exception as error:  # a fault of this program must not lose the other cartridges
+        progress.console.print(f"error: {name}: internal error, please report it", markup=False, highlight=False)
+        traceback.print_exc(file=sys.stderr)
+        row = {"cartridge": name, "status": FAILED, "error": f"internal error: {type(error).__name__}: {error}"}
+    finally:
+        progress.remove_task(task)
+    return row
+
+
+def _scan_or_keep(request: ScanRequest, path: Path, name: str, progress: Progress, task: Any) -> dict[str, Any]:
+    cartridge = request.open(path)
+    platform = request.platform or load_platform(cartridge.platform)
+    job = CartridgeJob(cartridge, platform, request.predictor, request.settings, request.out / name)
+    if is_complete(job.folder):
+        plan = plan_of(cartridge, platform, request.predictor.card, request.settings)
+        other = sorted(key for key in plan if completed_plan(job.folder).get(key) != plan[key])
+        if other:
+            raise OutputError(
+                f"holds results of another scan of this cartridge; these differ: {', '.join(other)}",
+                where=job.folder,
+                fix="use the same settings and files as before, or another OUT",
+            )
+        return completed_summary(job.folder)
+    progress.update(task, total=len(cartridge.frames))
+    return scan_cartridge(job, lambda: progress.advance(task))
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def write_summary(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the summary as CSV; fields that are not known stay empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, SUMMARY_COLUMNS, lineterminator="\n", restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def print_summary(rows: Sequence[dict[str, Any]]) -> None:
+    """Print the summary as a table."""
+    table = Table("cartridge", "status", "CTC events", "95 %", "review", "unassigned", "cells", "frames", "warnings")
+    for row in rows:
+        done = row["status"] == DONE
+        interval = f"{row['ctc_interval_low']} to {row['ctc_interval_high']}" if done else ""
+        frames = f"{row['frames']} ({row['frames_missing']} missing)" if done else ""
+        figures = [str(row[key]) for key in ("for_review", "unassigned", "cells")] if done else [""] * 3
+        first_line = str(row["error"]).splitlines()[0] if row["error"] else ""
+        ctcs = str(row["ctc_events"]) if done else ""
+        table.add_row(
+            row["cartridge"], row["status"], ctcs, interval, *figures, frames, row.get("warnings", first_line)
+        )
+    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)

@@ -1,0 +1,105 @@
+"""What a user asks of a scan, and what decides its results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctcnet import __version__
+from ctcnet.errors import SettingError
+from ctcnet.model_card import ModelCard
+from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.platform import Platform
+from ctcnet.settings_file import check_keys
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """Settings shared by all cartridges of a run.
+
+    Attributes:
+        model_sha256: hash of the model's file.
+        device: 'cpu' or 'cuda'.
+        workers: threads that work on frames.
+        blood_volume_ml: blood that went into each cartridge, in mL; None where it is not known.
+        levels: marker -> (background, scale) in counts, in place of measured ones; None measures them.
+        csv: whether events are written as CSV too.
+    """
+
+    model_sha256: str
+    device: str
+    workers: int
+    blood_volume_ml: float | None = None
+    levels: Mapping[str, tuple[float, float]] | None = None
+    csv: bool = False
+
+    def __post_init__(self) -> None:
+        volume = self.blood_volume_ml
+        if volume is not None and not (np.isfinite(volume) and 0 < volume <= 1000):
+            raise SettingError("blood volume is not one", where="--blood-volume-ml", expected="mL", found=str(volume))
+        if not 1 <= self.workers <= 256:
+            raise SettingError("threads are too few or too many", expected="1 to 256", found=str(self.workers))
+
+
+def plan_of(cartridge: Cartridge, platform: Platform, card: ModelCard, settings: ScanSettings) -> dict[str, Any]:
+    """Everything that decides the results of one cartridge, as plain data; two equal plans give equal results."""
+    files = sha256()
+    for name, size in _listing(cartridge.path):
+        files.update(f"{name}\0{size}\n".encode())
+    plan = {
+        "format": PLAN_FORMAT,
+        "software_version": __version__,
+        "model_sha256": settings.model_sha256,
+        "model_name": card.name,
+        "cartridge": cartridge.name,
+        "layout": cartridge.layout,
+        "files_sha256": files.hexdigest(),
+        "panel": cartridge.panel.to_dict(),
+        "pixel_size_um": cartridge.pixel_size_um,
+        "platform": asdict(platform),
+        "frames": len(cartridge.frames),
+        "device": settings.device,
+        "blood_volume_ml": settings.blood_volume_ml,
+        "levels": None if settings.levels is None else {name: list(pair) for name, pair in settings.levels.items()},
+    }
+    return json.loads(json.dumps(plan))
+
+
+def _listing(path: Path) -> list[tuple[str, int]]:
+    """Names and sizes of the files that a cartridge is made of, sorted."""
+    if path.is_file():
+        return [(path.name, path.stat().st_size)]
+    files = (file for file in path.rglob("*") if file.is_file())
+    return sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in files)
+
+
+def read_levels(path: Path) -> dict[str, tuple[float, float]]:
+    """Levels from a file as a scan writes it (`levels.json`): marker -> (background, scale) in counts.
+
+    Raises:
+        SettingError: the file cannot be read or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise SettingError(f"cannot be read as JSON ({cause})", where=path, fix="give a levels.json") from cause
+    if not isinstance(content, dict) or not isinstance(content.get("levels"), dict):
+        raise SettingError("holds no levels", where=path, expected='{"levels": {"DAPI": {"background": ..., ...}}}')
+    levels = {}
+    for marker, entry in content["levels"].items():
+        where = f"{path}, {marker}"
+        check_keys(entry, required=("background", "scale"), optional=("noise",), where=where)
+        background, scale = entry["background"], entry["scale"]
+        numbers = all(isinstance(value, int | float) and np.isfinite(value) for value in (background, scale))
+        if not numbers or scale <= 0:
+            raise SettingError("levels are not numbers, or a scale is not above 0", where=where, found=str(entry))
+        levels[marker] = (float(background), float(scale))
+    return levels

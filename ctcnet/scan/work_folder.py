@@ -1,0 +1,128 @@
+"""Finished pieces of a cartridge's scan: one file for each unit of work, there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from ctcnet.errors import OutputError
+
+PLAN_FILE = "plan.json"
+_RECORDS_KEY = b"ctcnet_frames"
+
+
+class WorkFolder:
+    """Journal of a cartridge's scan.
+
+    A plan is written first: everything that decides the results (model, settings, files). A later run may go on only
+    with the same plan. A unit is one Parquet file, written under another name, flushed to the disk and renamed.
+
+    Args:
+        folder: where to keep the pieces; made where absent.
+        plan: what decides the results, as plain data.
+
+    Raises:
+        OutputError: the folder holds pieces of another plan, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+        self.folder = folder
+        text = json.dumps(plan, indent=1, sort_keys=True)
+        path = folder / PLAN_FILE
+        if path.is_file():
+            _check_plan(path, json.loads(text))
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise _write_error(folder, cause) from cause
+        write_whole(path, text.encode())
+
+    def has_unit(self, unit: int) -> bool:
+        """Whether a unit is finished."""
+        return self._path(unit).is_file()
+
+    def write_unit(self, unit: int, table: pa.Table, records: list[dict[str, Any]]) -> None:
+        """Keep the events of a unit and what is recorded of its frames; appears whole or not at all.
+
+        Raises:
+            OutputError: the disk is full or cannot be written.
+        """
+        described = table.replace_schema_metadata({_RECORDS_KEY: json.dumps(records)})
+        sink = pa.BufferOutputStream()
+        parquet.write_table(described, sink, compression="zstd", compression_level=1)
+        write_whole(self._path(unit), sink.getvalue())
+
+    def read_unit(self, unit: int) -> tuple[pa.Table, list[dict[str, Any]]]:
+        """Events of a unit and what was recorded of its frames."""
+        table = parquet.read_table(self._path(unit))
+        return table, json.loads((table.schema.metadata or {})[_RECORDS_KEY])
+
+    def read_columns(self, unit: int, names: list[str]) -> pa.Table:
+        """Some columns of a unit."""
+        return parquet.read_table(self._path(unit), columns=names)
+
+    def write_note(self, name: str, content: Any) -> None:
+        """Keep plain data under a name, such as the levels; appears whole or not at all."""
+        write_whole(self.folder / f"{name}.json", json.dumps(content, indent=1).encode())
+
+    def read_note(self, name: str) -> Any | None:
+        """Plain data kept under a name; None where there is none."""
+        path = self.folder / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def remove(self) -> None:
+        """Remove the folder, when the results that were made from it are in their place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, unit: int) -> Path:
+        return self.folder / f"unit_{unit:05d}.parquet"
+
+
+def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
+    """Write a file so that after a crash it is there whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    except OSError as cause:
+        part.unlink(missing_ok=True)
+        raise _write_error(path, cause) from cause
+
+
+def _write_error(path: Path, cause: OSError) -> OutputError:
+    return OutputError(
+        f"could not be written ({cause.strerror or cause})",
+        where=path,
+        fix="see to the disk, then run the same command again with --resume; finished work is kept",
+    )
+
+
+def _check_plan(path: Path, plan: dict[str, Any]) -> None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise OutputError(
+            "is damaged", where=path, fix="remove the folder that holds it, or use another OUT"
+        ) from cause
+    other = sorted(key for key in {*plan, *found} if plan.get(key) != found.get(key))
+    if other:
+        raise OutputError(
+            f"holds unfinished work of another scan; these differ: {', '.join(other)}",
+            where=path.parent,
+            fix="use the same model, settings and files as before, or another OUT",
+        )

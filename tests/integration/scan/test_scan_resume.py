@@ -1,0 +1,102 @@
+"""A scan that was cut off gives, when resumed, the bytes of one that never was."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+MAY_DIFFER = ("run_log.json", ".lock")
+
+
+def digests(out: Path) -> dict[str, str]:
+    files = (file for file in out.rglob("*") if file.is_file() and file.name not in MAY_DIFFER)
+    return {file.relative_to(out).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.fixture(scope="module")
+def two_cartridges(cartridge_source, tmp_path_factory) -> list[Path]:
+    """The simulated cartridge twice, under two names."""
+    folder = tmp_path_factory.mktemp("two")
+    return [Path(shutil.copytree(cartridge_source, folder / name)) for name in ("first", "second")]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(two_cartridges, rule_model, tmp_path_factory) -> tuple[dict[str, str], float]:
+    """Digests of an uninterrupted scan, and the seconds it took."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    begin = time.monotonic()
+    subprocess.run(command(two_cartridges, rule_model, out), check=True, capture_output=True)
+    return digests(out), time.monotonic() - begin
+
+
+def command(cartridges: list[Path], model: Path, out: Path) -> list[str]:
+    words = [sys.executable, "-m", "ctcnet", "scan", *map(str, cartridges), "--model", str(model), "-o", str(out)]
+    return [*words, "--device", "cpu", "--resume"]
+
+
+@pytest.mark.parametrize("share", [0.45, 0.7, 0.9])
+def test_killed_and_resumed(two_cartridges, rule_model, uninterrupted, tmp_path, share):
+    expected, seconds = uninterrupted
+    words = command(two_cartridges, rule_model, tmp_path / "out")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(share * seconds)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(words, check=True, capture_output=True)
+    assert digests(tmp_path / "out") == expected
+
+
+def test_interrupted_by_the_user_and_resumed(two_cartridges, rule_model, uninterrupted, tmp_path):
+    expected, _ = uninterrupted
+    out = tmp_path / "out"
+    words = command(two_cartridges, rule_model, out)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 120
+    while not (out / "first").is_dir() and time.monotonic() < limit:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    subprocess.run(words, check=True, capture_output=True)
+    assert digests(out) == expected
+
+
+def test_a_finished_scan_resumed_changes_nothing(two_cartridges, rule_model, uninterrupted, tmp_path):
+    words = command(two_cartridges[:1], rule_model, tmp_path / "out")
+    subprocess.run(words, check=True, capture_output=True)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/first").iterdir()}
+    subprocess.run(words, check=True, capture_output=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/first").iterdir()} == before
+
+
+def test_cartridges_may_be_added_to_a_finished_out(two_cartridges, rule_model, uninterrupted, tmp_path):
+    expected, _ = uninterrupted
+    subprocess.run(command(two_cartridges[:1], rule_model, tmp_path / "out"), check=True, capture_output=True)
+    subprocess.run(command(two_cartridges, rule_model, tmp_path / "out"), check=True, capture_output=True)
+    assert digests(tmp_path / "out") == expected
+
+
+def test_unfinished_work_of_other_settings_is_refused(two_cartridges, rule_model, uninterrupted, tmp_path):
+    assert uninterrupted
+    out = tmp_path / "out"
+    words = command(two_cartridges[:1], rule_model, out)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 120
+    while not (out / "first/.work/plan.json").is_file() and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    other = subprocess.run([*words, "--blood-volume-ml", "5"], capture_output=True, text=True)
+    assert other.returncode == 1
+    assert "blood_volume_ml" in other.stderr

@@ -1,0 +1,144 @@
+"""Counts of a cartridge from its table of events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctcnet.errors import SettingError
+from ctcnet.labels import LabelSchema, load_schema
+from ctcnet.panel import Channel, Panel
+from ctcnet.scan.counting.corrected import Correction, corrected_interval
+from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
+from ctcnet.scan.counting.estimates import UNCORRECTED, CountBasis, estimate
+from ctcnet.scan.counting.poisson import poisson_interval, probability_at_least
+
+pytestmark = pytest.mark.unit
+
+SCHEMA = load_schema("five_class")
+PANEL = Panel("p", (Channel("DAPI", "nucleus"), Channel("CK", "epithelial"), Channel("PD-L1", "target")), 12)
+
+ROWS: list[tuple[Any, ...]] = [
+    # counted, label, unassigned, review, p_contains_ctc, phenotype, partners, tumour_nuclei, positive_PD-L1
+    (True, "ctc", False, False, 0.99, "epithelial", "", 1, True),
+    (True, "ctc", False, True, 0.80, "hybrid", "", 1, False),
+    (True, "ctc", False, False, 0.97, "hybrid", "", 3, None),
+    (True, "ctc_neutrophil_cluster", False, False, 0.95, "epithelial", "neutrophil+platelet", 1, True),
+    (True, "ctc_platelet_cluster", True, False, 0.60, "", "platelet", 1, None),
+    (False, "ctc", False, False, 0.99, "epithelial", "", 1, True),
+    (True, "leukocyte", False, False, 0.01, "", "", 0, False),
+    (True, "leukocyte", False, False, 0.30, "", "", 0, False),
+    (True, "leukocyte", False, True, 0.02, "", "", 0, False),
+    (True, "leukocyte", True, False, 0.02, "", "", 0, False),
+    (True, "debris", True, False, 0.05, "", "", 0, False),
+]
+
+
+def columns(rows: list[tuple[Any, ...]] = ROWS) -> dict[str, np.ndarray]:
+    names = columns_to_count(PANEL)
+    return {name: np.array([row[index] for row in rows], dtype=object) for index, name in enumerate(names)}
+
+
+def test_only_counted_and_assigned_rows_are_counted_in_their_class() -> None:
+    counts = count_events(columns(), SCHEMA, PANEL, CountSettings())
+    numbers = {name: entry["count"] for name, entry in counts["classes"].items()}
+    assert numbers == {
+        "ctc": 3, "leukocyte": 3, "ctc_neutrophil_cluster": 1, "ctc_platelet_cluster": 0, "debris": 0,
+    }  # fmt: skip
+    assert counts["contains_ctc"]["count"] == 4
+    assert (counts["events"], counts["events_not_counted"]) == (10, 1)
+    assert (counts["unassigned"], counts["for_review"]) == (3, 2)
+
+
+def test_every_count_has_its_interval_and_probabilities() -> None:
+    total = count_events(columns(), SCHEMA, PANEL, CountSettings())["contains_ctc"]
+    assert total["interval"] == list(poisson_interval(4))
+    assert total["p_at_least"] == {"3": probability_at_least(4, 3), "5": probability_at_least(4, 5)}
+    assert total["corrected"] == UNCORRECTED
+    assert total["per_7_5_ml"] is None
+
+
+def test_doubt_says_what_unassigned_and_reviewed_events_would_do() -> None:
+    doubt = count_events(columns(), SCHEMA, PANEL, CountSettings())["doubt"]
+    assert (doubt["called_for_review"], doubt["not_called_in_reach"], doubt["of_these_unassigned"]) == (1, 3, 2)
+    assert doubt["if_none_is_a_ctc"]["count"] == 3
+    assert doubt["if_all_are_ctcs"]["count"] == 7
+    assert doubt["if_all_are_ctcs"]["interval"] == list(poisson_interval(7))
+
+
+def test_composition_of_the_events_that_contain_a_ctc() -> None:
+    counts = count_events(columns(), SCHEMA, PANEL, CountSettings())
+    phenotypes = {name: entry["count"] for name, entry in counts["phenotypes"].items()}
+    assert phenotypes == {"epithelial": 2, "hybrid": 2, "mesenchymal": 0, "negative": 0}
+    target = counts["targets"]["PD-L1"]
+    assert (target["positive"], target["of"]) == (2, 3)
+    kinds = {name: entry["count"] for name, entry in counts["clusters"].items() if "count" in entry}
+    assert kinds == {"homotypic": 1, "neutrophil": 1, "other_leukocyte": 0, "platelet": 1}
+
+
+def test_contacts_stand_beside_the_clusters() -> None:
+    contacts = {"neutrophil": {"observed": 3, "expected": 0.4}, "leukocyte": {"observed": 5, "expected": 4.1}}
+    clusters = count_events(columns(), SCHEMA, PANEL, CountSettings(contacts=contacts))["clusters"]
+    assert clusters["neutrophil"]["contacts"] == {"observed": 3, "expected": 0.4}
+    assert clusters["platelet"]["contacts"] is None
+    assert clusters["contacts"] == {"leukocyte": {"observed": 5, "expected": 4.1}}
+
+
+def test_volume_and_missing_area_scale_the_count_and_the_cut_off() -> None:
+    settings = CountSettings(CountBasis(blood_volume_ml=3.75), counted_area_mm2=80, missing_area_mm2=20)
+    counts = count_events(columns(), SCHEMA, PANEL, settings)
+    total = counts["contains_ctc"]
+    assert counts["counted_share"] == pytest.approx(0.8)
+    assert total["per_7_5_ml"]["value"] == pytest.approx(4 * 2 / 0.8)
+    assert total["per_7_5_ml"]["interval"] == pytest.approx([bound * 2.5 for bound in poisson_interval(4)])
+    assert total["p_at_least"]["5"] == pytest.approx(probability_at_least(4, 5 / 2.5))
+    assert counts["cut_offs_per"] == "7.5 mL"
+    assert any("20.0 %" in note for note in counts["notes"])
+
+
+def test_unknown_volume_is_said() -> None:
+    counts = count_events(columns(), SCHEMA, PANEL, CountSettings(notes=("first",)))
+    assert counts["cut_offs_per"] == "cartridge as counted"
+    assert counts["notes"][0] == "first"
+    assert any("blood volume is not known" in note for note in counts["notes"])
+    assert any("uncorrected" in note for note in counts["notes"])
+
+
+def test_correction_is_of_the_roll_up_alone() -> None:
+    correction = Correction(90, 100, 5, 10)
+    counts = count_events(columns(), SCHEMA, PANEL, CountSettings(CountBasis(7.5, correction=correction)))
+    assert counts["contains_ctc"]["corrected"]["interval"] == list(corrected_interval(4, correction))
+    assert counts["contains_ctc"]["corrected"]["per_7_5_ml_interval"] == list(corrected_interval(4, correction))
+    assert set(counts["contains_ctc"]["corrected"]["p_at_least"]) == {"3", "5"}
+    assert {entry["corrected"] for entry in counts["classes"].values()} == {UNCORRECTED}
+    assert not any("uncorrected" in note for note in counts["notes"])
+
+
+def test_cartridge_without_events() -> None:
+    counts = count_events(columns([]), SCHEMA, PANEL, CountSettings())
+    assert counts["contains_ctc"]["count"] == 0
+    assert counts["contains_ctc"]["interval"] == [0, pytest.approx(3.69, abs=0.005)]
+    assert counts["phenotypes"] is None
+    assert counts["targets"]["PD-L1"]["share"] is None
+
+
+def test_schema_without_the_roll_up_says_nothing_of_ctcs() -> None:
+    schema = LabelSchema("two", ("leukocyte", "debris"))
+    counts = count_events(columns(), schema, PANEL, CountSettings())
+    assert counts["classes"]["leukocyte"]["count"] == 3
+    for name in ("contains_ctc", "doubt", "phenotypes", "targets", "clusters"):
+        assert counts[name] is None
+
+
+@pytest.mark.parametrize(
+    "basis", [{"blood_volume_ml": 0}, {"blood_volume_ml": -7.5}, {"counted_share": 0}, {"cut_offs": (-3,)}]
+)
+def test_impossible_basis_is_refused(basis: dict[str, Any]) -> None:
+    with pytest.raises(SettingError):
+        CountBasis(**basis)
+
+
+def test_estimate_of_a_class_is_never_corrected_by_default() -> None:
+    assert estimate(3, CountBasis(correction=Correction(9, 10, 0, 1)))["corrected"] == UNCORRECTED

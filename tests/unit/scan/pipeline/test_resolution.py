@@ -1,0 +1,101 @@
+"""Duplicates at borders go; cells of a cluster with a CTC count as one event."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctcnet.scan.resolution import FoundEvents, resolve_events
+
+pytestmark = pytest.mark.unit
+
+CELL, OBJECT, CLUSTER = 0, 1, 2
+
+
+def found(rows: list[dict]) -> FoundEvents:
+    """Rows with defaults: single leukocytes far apart on one canvas."""
+    base = {"x": 0.0, "y": 0.0, "canvas": 0, "depth": 50.0, "kind": CELL, "parent": -1, "diameter": 9.0, "p": 0.0}
+    full = [{**base, "y": 100.0 * place, **row} for place, row in enumerate(rows)]
+
+    def column(name: str, dtype: type) -> np.ndarray:
+        return np.array([row[name] for row in full], dtype=dtype)
+
+    p = column("p", float)
+    return FoundEvents(
+        column("x", float), column("y", float), column("canvas", int), column("depth", float), column("kind", np.uint8),
+        column("parent", np.int64), column("diameter", float), p, p > 0.5,
+    )  # fmt: skip
+
+
+def test_an_event_found_on_two_canvases_stays_where_it_lies_deeper():
+    rows = [{"y": 0, "canvas": 0, "depth": -1.0}, {"y": 0, "x": 0.5, "canvas": 1, "depth": 1.0}]
+    assert resolve_events(found(rows)).kept.tolist() == [False, True]
+
+
+def test_an_event_that_both_frames_place_beyond_the_line_is_not_lost():
+    assert resolve_events(found([{"depth": -1.0, "canvas": 0}])).kept.tolist() == [True]
+
+
+def test_events_close_together_on_one_canvas_both_stay():
+    assert resolve_events(found([{"y": 0}, {"y": 2.0}])).kept.tolist() == [True, True]
+
+
+def test_a_cluster_is_no_duplicate_of_its_member():
+    rows = [{"y": 0, "kind": CLUSTER}, {"y": 0, "canvas": 1}]
+    assert resolve_events(found(rows)).kept.tolist() == [True, True]
+
+
+def test_a_cluster_called_ctc_counts_once_and_its_members_do_not():
+    rows = [{"y": 0, "kind": CLUSTER, "p": 0.9}, {"y": -5, "parent": 0, "p": 0.8}, {"y": 5, "parent": 0}]
+    assert resolve_events(found(rows)).counted.tolist() == [True, False, False]
+
+
+def test_a_ctc_in_a_cluster_not_called_one_counts_itself_and_the_leukocyte_beside_it_too():
+    rows = [{"y": 0, "kind": CLUSTER, "p": 0.1}, {"y": -5, "parent": 0, "p": 0.8}, {"y": 5, "parent": 0}]
+    assert resolve_events(found(rows)).counted.tolist() == [False, True, True]
+
+
+def test_leukocytes_that_touch_count_one_by_one():
+    rows = [{"y": 0, "kind": CLUSTER}, {"y": -5, "parent": 0}, {"y": 5, "parent": 0}]
+    assert resolve_events(found(rows)).counted.tolist() == [False, True, True]
+
+
+def test_ctcs_that_touch_outside_a_detected_cluster_count_once_as_the_likeliest():
+    rows = [{"y": 0, "p": 0.7}, {"y": 9.0, "p": 0.9}, {"y": 60.0, "p": 0.9}]
+    resolution = resolve_events(found(rows))
+    assert resolution.counted.tolist() == [False, True, True]
+    assert resolution.members.tolist() == [0, 2, 0]
+
+
+def test_members_of_a_cluster_that_was_a_duplicate_lose_their_parent():
+    rows = [
+        {"y": 0, "kind": CLUSTER, "canvas": 0, "depth": -1.0},
+        {"y": -5, "parent": 0, "canvas": 0},
+        {"y": 0, "kind": CLUSTER, "canvas": 1},
+    ]
+    resolution = resolve_events(found(rows))
+    assert resolution.kept.tolist() == [False, True, True]
+    assert resolution.parent.tolist() == [-1, -1, -1]
+
+
+def test_no_events():
+    resolution = resolve_events(found([]))
+    assert len(resolution.kept) == len(resolution.counted) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 60), st.floats(0, 60), st.integers(0, 2), st.floats(0, 1), st.floats(-2, 50)),
+        max_size=25,
+    )
+)
+def test_every_place_with_an_event_keeps_one_and_no_duplicate_counts(events):
+    rows = [{"x": x, "y": y, "canvas": c, "p": p, "depth": d} for x, y, c, p, d in events]
+    resolution = resolve_events(found(rows))
+    assert not (resolution.counted & ~resolution.kept).any()
+    for x, y, *_ in events:
+        near = [resolution.kept[i] for i, row in enumerate(rows) if np.hypot(row["x"] - x, row["y"] - y) <= 2.5]
+        assert any(near) or len(near) > 2  # a chain of duplicates may leave its end

@@ -37,7 +37,7 @@ def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = N
             where=path,
             fix="choose another place",
         )
-    if path.resolve() in (Path.cwd(), *Path.cwd().parents):
+    if Path(os.path.realpath(path)) in (Path.cwd(), *Path.cwd().parents):
         raise OutputError("is the folder you are in, or one above it", where=path, fix="choose another place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = N
 def check_not_input(path: str | Path, *inputs: str | Path) -> None:
     """Raise OutputError where an output is one of the inputs, which overwriting would destroy."""
     for name in inputs:
-        if Path(path).resolve() == Path(name).resolve():
+        if os.path.realpath(path) == os.path.realpath(name):
             raise OutputError("is also an input, and is not overwritten", where=path, fix="choose another place")
 
 

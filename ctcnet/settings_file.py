@@ -36,7 +36,7 @@ def read_yaml_mapping(path: str | Path, error: type[CtcnetError] = SettingError)
         content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
     except (OSError, UnicodeDecodeError) as cause:
         raise error(f"cannot be read ({cause})", where=path, fix="check the path and its permissions") from cause
-    except yaml.YAMLError as cause:
+    except (yaml.YAMLError, RecursionError) as cause:
         raise error(f"is not valid YAML ({cause})", where=path, fix="mend the file at the line named") from cause
     if not isinstance(content, dict):
         raise error("holds no mapping", where=path, expected="key: value lines", found=type(content).__name__)

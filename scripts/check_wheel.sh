@@ -17,7 +17,7 @@ heavy="$("$root/.venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path
 fails_naming_the_command() {
     local output code=0
     output="$("$ctcnet" "$@" 2>&1)" || code=$?
-    [ "$code" -eq 2 ] && grep -qF 'pip install "ctcnet[train]"' <<<"$output" && return 0
+    [ "$code" -eq 2 ] && grep -qE 'pip install "ctcnet\[(train|scan)\]"' <<<"$output" && return 0
     printf 'error: "ctcnet %s" without its extra exited %s and printed:\n%s\n' "$*" "$code" "$output" >&2
     return 1
 }
@@ -29,6 +29,11 @@ with_training "$ctcnet" simulate crops crops --count 200 --groups 10 --seed 0 --
 with_training "$ctcnet" train fit --config five_class --data.manifest crops/manifest.csv --run_dir run \
     --trainer.max_epochs 1 --trainer.enable_progress_bar false
 with_training "$ctcnet" export run/best.ckpt -o model.onnx
+with_training "$ctcnet" simulate cartridge cartridge --layout celltracks --frames 2 --nuclei-per-frame 20 --seed 0 \
+    --panel ctc5 --frame-size-px 384x320
+with_training "$ctcnet" scan cartridge --model model.onnx -o results --device cpu --panel ctc5
+test -s results/cartridge/report.html
+with_training "$ctcnet" spillover --help > spillover.txt
 with_training "$ctcnet" evaluate model.onnx crops/manifest.csv -o evaluation --bootstrap 50
 
 # With the base dependencies alone.
@@ -39,6 +44,8 @@ with_training "$ctcnet" evaluate model.onnx crops/manifest.csv -o evaluation --b
 "$ctcnet" classify model.onnx crops/manifest.csv -o predictions.csv
 fails_naming_the_command simulate crops more --count 10 --seed 0
 fails_naming_the_command train fit --config five_class
+fails_naming_the_command scan cartridge --model model.onnx -o other
+fails_naming_the_command simulate cartridge more --layout celltracks --frames 2 --nuclei-per-frame 20 --seed 0
 fails_naming_the_command export run/best.ckpt -o other.onnx
 fails_naming_the_command evaluate model.onnx crops/manifest.csv -o other
 fails_naming_the_command classify run/best.ckpt store -o other.parquet

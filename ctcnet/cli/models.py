@@ -47,7 +47,11 @@ def find_model(path: str | Path) -> Path:
     """
     path = Path(path)
     accepted = f"an ONNX file (.onnx), a checkpoint (.ckpt) or a run folder with {BEST_CHECKPOINT}"
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as cause:
+        raise ModelFileError(f"cannot be looked at ({cause.strerror})", where=path, fix="check the path") from cause
+    if is_folder:
         if not (path / BEST_CHECKPOINT).is_file():
             raise ModelFileError(f"folder holds no {BEST_CHECKPOINT}", where=path, expected=accepted)
         return path / BEST_CHECKPOINT

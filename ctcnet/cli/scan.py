@@ -50,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
     torch = import_extra("torch", "scan")
     for module in ("scipy", "matplotlib", "jinja2", "defusedxml"):
         import_extra(module, "scan")
+    from ctcnet.scan.detect.settings_check import check_detection_values
     from ctcnet.scan.output_folder import scan_output
     from ctcnet.scan.platform import load_platform
-    from ctcnet.scan.readers.opening import open_cartridge
+    from ctcnet.scan.readers.opening import open_cartridge, wanted_layout
     from ctcnet.scan.scan_run import FAILED, ScanRequest, print_summary, result_names, scan_all
     from ctcnet.scan.settings import ScanSettings, read_levels
 
@@ -60,8 +61,11 @@ def run(args: argparse.Namespace) -> int:
     result_names(args.cartridges)
     _check_places(args, model_path)
     workers = args.threads if args.threads is not None else len(os.sched_getaffinity(0))
-    panel = load_panel(args.panel) if args.panel else None
-    platform = load_platform(args.platform) if args.platform else None
+    panel = None if args.panel is None else load_panel(args.panel)
+    platform = None if args.platform is None else load_platform(args.platform)
+    wanted_layout(args.layout, platform, args.pattern)
+    if platform is not None:
+        check_detection_values(platform.detection)
     if args.pixel_size_um is not None and not 0.05 < args.pixel_size_um < 5:
         raise SettingError(
             "is no pixel size of a microscope",
@@ -74,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     predictor = load_predictor(model_path, args.device, 1)
     device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)  # each thread works on a frame of its own
-    levels = read_levels(args.levels) if args.levels else None
+    levels = None if args.levels is None else read_levels(args.levels)
     settings = ScanSettings(digest, device, workers, args.blood_volume_ml, levels, args.csv)
     identity = {"model_sha256": digest, "model_name": predictor.card.name, "software_version": __version__}
     identity |= {"notice": "for research use only"}
@@ -108,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_places(args: argparse.Namespace, model_path: Path) -> None:
     """Raise OutputError where OUT is an input, or lies in one or the reverse."""
     check_not_input(args.output, model_path, *args.cartridges)
-    out = args.output.resolve()
+    out = Path(os.path.realpath(args.output))
     for path in args.cartridges:
-        if path.resolve() in out.parents:
+        if Path(os.path.realpath(path)) in out.parents:
             raise OutputError("lies inside a cartridge", where=args.output, fix="choose a folder outside it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ctcnet.scan.measure.chance_contacts import contact_counts
 from ctcnet.scan.quality_warnings import cartridge_warnings
 from ctcnet.scan.results.counts_file import write_json
 from ctcnet.scan.results.csi_events import write_csi_events
+from ctcnet.scan.results.event_table import write_event_csv
 from ctcnet.scan.results.figures import MapPoints, Scatter
 from ctcnet.scan.results.gallery import gallery_rows
 from ctcnet.scan.results.geojson import write_geojson
@@ -26,6 +28,17 @@ from ctcnet.scan.results.report import ReportInput, write_report
 
 COUNTS_FILE, QUALITY_FILE, LEVELS_FILE = "counts.json", "quality.json", "levels.json"
 REPORT_FILE, GEOJSON_FILE, CSI_FILE = "report.html", "events.geojson", "csi_events.csv"
+QUALITY_UNITS = {
+    "background, noise, cell_level": "camera counts; cell_level is the median cell above its background",
+    "focus": "1/um, larger is sharper",
+    "saturated_share, bright_share, dark_share, covered_share": "shares, 0 to 1",
+    "shift_px": "[x, y] in pixels from the reference channel; null where it is not sure",
+    "verdict": "aligned; undone: the shift was undone; left: displaced, but of a role that is never moved; "
+    "too_little_signal; no_shift_fits: the channel does not show the place that the others show",
+}
+"""What the names in `quality.json` stand for that do not say it themselves."""
+RESULT_FILES = (EVENTS_FILE, COUNTS_FILE, QUALITY_FILE, LEVELS_FILE, REPORT_FILE, GEOJSON_FILE, CSI_FILE)
+"""What a complete folder holds."""
 
 
 def finish_cartridge(finish: FinishInput) -> dict[str, Any]:
@@ -52,6 +65,17 @@ def finish_cartridge(finish: FinishInput) -> dict[str, Any]:
     write_json(folder / QUALITY_FILE, _quality(finish, written, notes), overwrite=True)
     write_report(folder / REPORT_FILE, _report(finish, columns, counts, written, notes), overwrite=True)
     return _summary(finish, columns, counts, area, notes)
+
+
+def write_missing_csv(folder: Path) -> None:
+    """Write the events of a complete folder as CSV too, where an earlier run was not asked to.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = folder / EVENTS_FILE
+    if not path.with_suffix(".csv").is_file():
+        write_event_csv(path, path.with_suffix(".csv"), overwrite=True)
 
 
 def _columns(finish: FinishInput) -> dict[str, np.ndarray]:
@@ -122,6 +146,7 @@ def _quality(finish: FinishInput, written: WrittenEvents, notes: list[Note]) -> 
         "plan": finish.plan,
         "card": finish.card.to_dict(),
         "metadata": cartridge.metadata,
+        "units": QUALITY_UNITS,
         "warnings": [{"flag": note.flag, "message": note.message, "frame": note.frame} for note in notes],
         "frames": written.records,
         "missing_frames": [frame.number for frame in cartridge.missing],
@@ -153,12 +178,12 @@ def _report(
         schema=labels,
         panel=panel,
         columns=shown_columns,
-        crops=cut_gallery(finish, shown_columns),
+        crops=cut_gallery(finish, shown_columns, written.records),
         pixel_size_um=finish.card.pixel_size_um,
         background=level("background"),
         scale=level("scale"),
         counts=counts,
-        quality=[record for record in written.records if "unreadable" not in record],
+        quality=sorted((r for r in written.records if "unreadable" not in r), key=lambda record: record["frame"]),
         markers=panel.markers,
         notes=notes,
         points=MapPoints(columns["x_um"], columns["y_um"], is_ctc),
@@ -187,7 +212,7 @@ def _record(finish: FinishInput) -> dict[str, str]:
         "Software": f"ctcnet {plan['software_version']}",
         "Layout and platform": f"{finish.cartridge.layout}, {finish.cartridge.platform}",
         "Panel": ", ".join(f"{c.marker} ({c.role})" for c in finish.cartridge.panel.channels),
-        "Pixel size": f"{finish.cartridge.pixel_size_um:g} um",
+        "Pixel size": f"{finish.cartridge.pixel_size_um:g} µm",
         "Levels": f"{finish.levels_source}, from {finish.levels['leukocytes']} leukocytes of frames "
         + ", ".join(map(str, finish.levels["frames"])),
         "Blood volume": "not stated" if plan["blood_volume_ml"] is None else f"{plan['blood_volume_ml']:g} mL",

@@ -11,22 +11,24 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from ctcnet.errors import OutputError
+from ctcnet.errors import CartridgeError, OutputError
 from ctcnet.runtime.predictions import Predictor
 from ctcnet.scan.cartridge import Cartridge
-from ctcnet.scan.cartridge_results import finish_cartridge
+from ctcnet.scan.cartridge_results import RESULT_FILES, finish_cartridge
 from ctcnet.scan.classification import CropClassifier, model_channels
 from ctcnet.scan.finishing import FinishInput
 from ctcnet.scan.frame_analysis import FrameAnalyser
 from ctcnet.scan.frame_stream import FrameStream
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.prologue import cartridge_levels, levels_of_model
+from ctcnet.scan.prologue import cartridge_levels, describe_levels, levels_of_model
 from ctcnet.scan.settings import ScanSettings, plan_of
 from ctcnet.scan.stage_times import StageTimes
 from ctcnet.scan.territory import Territories
 from ctcnet.scan.work_folder import WorkFolder, write_whole
 
 WORK_FOLDER = ".work"
+LEAST_FRAME_PX = 16
+"""The detector's limit."""
 COMPLETE_FILE = "complete.json"
 """Written last: a cartridge's results are whole where it stands."""
 LOG_FILE = "run_log.json"
@@ -52,8 +54,8 @@ class CartridgeJob:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a cartridge's results are whole."""
-    return (folder / COMPLETE_FILE).is_file()
+    """Whether a cartridge's results are whole, each of its files among them."""
+    return all((folder / name).is_file() for name in (COMPLETE_FILE, *RESULT_FILES))
 
 
 def completed_summary(folder: Path) -> dict[str, Any]:
@@ -69,17 +71,19 @@ def completed_plan(folder: Path) -> dict[str, Any]:
 def _completed(folder: Path) -> dict[str, Any]:
     path = folder / COMPLETE_FILE
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as cause:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {"plan": dict(content["plan"]), "summary": dict(content["summary"])}
+    except (OSError, ValueError, TypeError, KeyError) as cause:
         raise OutputError("is damaged", where=path, fix="remove the folder that holds it and scan again") from cause
 
 
-def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None]) -> dict[str, Any]:
+def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callable[[str], None]) -> dict[str, Any]:
     """Scan a cartridge, or go on where an earlier run was cut off.
 
     Args:
         job: what to scan and where to.
         on_frame: called after each frame.
+        say: called with lines that the user should read while the scan runs.
 
     Returns:
         Figures for the summary.
@@ -91,6 +95,7 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None]) -> dict[str,
     start = perf_counter()
     times = StageTimes()
     cartridge, card = job.cartridge, job.predictor.card
+    _check_frame_size(cartridge)
     channels = model_channels(cartridge.panel, card)
     territories = Territories(cartridge, card.crop_size_px * card.pixel_size_um / 2)
     analyser = FrameAnalyser(
@@ -105,8 +110,10 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None]) -> dict[str,
     )
     plan = plan_of(cartridge, job.platform, card, job.settings)
     work = WorkFolder(job.folder / WORK_FOLDER, plan)
+    (job.folder / COMPLETE_FILE).unlink(missing_ok=True)  # where it stands, other files were lost
     given = None if job.settings.levels is None else dict(job.settings.levels)
-    levels = cartridge_levels(analyser, work, given)
+    levels = cartridge_levels(analyser, work, given, job.settings.workers)
+    say(describe_levels(cartridge.name, levels))
     background, scale, source, notes = levels_of_model(levels, card, cartridge, channels)
     prologue = perf_counter() - start
     FrameStream(analyser, CropClassifier(job.predictor, background, scale), work, job.settings.workers, on_frame).run()
@@ -133,6 +140,17 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None]) -> dict[str,
     }
     write_whole(job.folder / LOG_FILE, _json(log))
     return summary
+
+
+def _check_frame_size(cartridge: Cartridge) -> None:
+    if min(cartridge.frame_width_px, cartridge.frame_height_px) < LEAST_FRAME_PX:
+        raise CartridgeError(
+            "has frames that are too small to find cells in",
+            where=cartridge.path,
+            expected=f"at least {LEAST_FRAME_PX} x {LEAST_FRAME_PX} px",
+            found=f"{cartridge.frame_width_px} x {cartridge.frame_height_px} px",
+            fix="give the scanner's whole frames",
+        )
 
 
 def _json(content: Any) -> bytes:

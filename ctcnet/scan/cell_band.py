@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 COARSE_UM = 1.8
 """Frames are reduced to about this many um per pixel: a third at 10x, still several pixels per cell."""
@@ -65,7 +64,7 @@ class CellBand:
     def __init__(self, counts: Tensor, pixel_size_um: float, largest_shift_um: float) -> None:
         self._factor = max(1, round(COARSE_UM / pixel_size_um))
         self._coarse_um = self._factor * pixel_size_um
-        compressed = _compress(F.avg_pool2d(counts[:, None].float(), self._factor)[:, 0])
+        compressed = _compress(_reduced(counts.float(), self._factor))
         height, width = compressed.shape[1:]
         self._size = (_smooth_length(height), _smooth_length(width))
         banded = torch.fft.irfft2(torch.fft.rfft2(compressed, s=self._size) * self._band(counts.device), s=self._size)
@@ -119,11 +118,25 @@ class CellBand:
 
     def _surface(self, cross: Tensor) -> Tensor:
         """Correlation at whole coarse pixels, rows and columns from -reach to reach."""
-        whole = torch.fft.irfft2(cross, s=self._size)
-        rolled = whole.roll((self._reach_y, self._reach_x), (0, 1))
         y = torch.arange(-self._reach_y, self._reach_y + 1, device=cross.device)
         x = torch.arange(-self._reach_x, self._reach_x + 1, device=cross.device)
-        return rolled[: len(y), : len(x)] / self._overlap(y, x)
+        return self._correlation(cross, y, x)
+
+    def _correlation(self, cross: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        """Correlation (rows, columns) at displacements y and x: the Fourier sum as a product of matrices.
+
+        For the few displacements that are believed this is faster than a whole transform.
+        """
+        rows, columns = self._size
+        frequency_y = torch.fft.fftfreq(rows, device=cross.device)
+        frequency_x = torch.fft.rfftfreq(columns, device=cross.device)
+        weight = torch.full_like(frequency_x, 2.0)  # every column but these stands for its mirror image too
+        weight[0] = 1.0
+        if columns % 2 == 0:
+            weight[-1] = 1.0
+        along_y = torch.polar(torch.ones(()).to(cross.device), 2 * math.pi * y[:, None] * frequency_y)
+        along_x = torch.polar(weight[:, None], 2 * math.pi * frequency_x[:, None] * x)
+        return (along_y @ cross @ along_x).real / (rows * columns) / self._overlap(y, x)
 
     def _overlap(self, y: Tensor, x: Tensor) -> Tensor:
         """Share of a channel that lies on the other one at displacements y and x: (rows, columns).
@@ -136,16 +149,7 @@ class CellBand:
     def _refine(self, cross: Tensor, y: int, x: int) -> tuple[float, float, float]:
         """Peak between coarse pixels, within one of (y, x): the Fourier sum on a fine grid, then a parabola."""
         steps = torch.arange(-REFINE_STEPS, REFINE_STEPS + 1, device=cross.device) / REFINE_STEPS
-        rows, columns = self._size
-        frequency_y = torch.fft.fftfreq(rows, device=cross.device)
-        frequency_x = torch.fft.rfftfreq(columns, device=cross.device)
-        weight = torch.full_like(frequency_x, 2.0)  # every column but these stands for its mirror image too
-        weight[0] = 1.0
-        if columns % 2 == 0:
-            weight[-1] = 1.0
-        along_y = torch.polar(torch.ones(()).to(cross.device), 2 * math.pi * (steps + y)[:, None] * frequency_y)
-        along_x = torch.polar(weight[:, None], 2 * math.pi * frequency_x[:, None] * (steps + x))
-        fine = (along_y @ cross @ along_x).real / (rows * columns) / self._overlap(steps + y, steps + x)
+        fine = self._correlation(cross, steps + y, steps + x)
         row, column = divmod(int(fine.argmax()), fine.shape[1])
         offset_y = float(steps[row]) + _vertex(fine[:, column], row) / REFINE_STEPS
         offset_x = float(steps[column]) + _vertex(fine[row], column) / REFINE_STEPS
@@ -163,6 +167,18 @@ class CellBand:
         spread = float(product.square().sum())
         area_um2 = float(product.sum()) ** 2 / spread * self._coarse_um**2 if spread > 0 else 0.0
         return area_um2 / (math.pi * CELL_RADIUS_UM**2)
+
+
+def _reduced(counts: Tensor, factor: int) -> Tensor:
+    """Means (C, h, w) over squares of `factor` pixels; on a CPU sums of slices are faster than pooling."""
+    height, width = (side // factor * factor for side in counts.shape[1:])
+    rows = counts[:, :height:factor, :width].clone()
+    for offset in range(1, factor):
+        rows += counts[:, offset:height:factor, :width]
+    result = rows[..., ::factor].clone(memory_format=torch.contiguous_format)
+    for offset in range(1, factor):
+        result += rows[..., offset::factor]
+    return result.mul_(1 / factor**2)
 
 
 def _compress(coarse: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ class EventWriter:
         return WrittenEvents(records, reference)
 
     def _resolve(self, sizes: list[int]) -> Resolution:
-        names = ["x_px", "y_px", "owner", "canvas", "depth_px", "kind", "parent", "diameter_um"]
+        names = ["x_px", "y_px", "owner", "canvas", "depth_px", "kind", "parent", "diameter_um", "unassigned"]
         names += [f"p{k}" for k in range(len(self._labels.classes))]
         parts = []
         for unit, size in enumerate(sizes):
@@ -136,6 +136,7 @@ class EventWriter:
                 joined["diameter_um"].astype(np.float64),
                 probabilities[:, self._ctc_mask].sum(axis=1, dtype=np.float64),
                 self._ctc_mask[probabilities.argmax(axis=1)],
+                joined["unassigned"].astype(bool),
             )
         )
 

@@ -20,7 +20,7 @@ from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.measure.event_measurer import EventMeasurer
 from ctcnet.scan.platform import Platform
 from ctcnet.scan.quality import frame_quality
-from ctcnet.scan.registration import measure_shifts, undo_shifts
+from ctcnet.scan.registration import ChannelShifts, measure_shifts, undo_shifts
 from ctcnet.scan.spillover import unmixing_matrix
 from ctcnet.scan.stage_times import StageTimes
 from ctcnet.scan.territory import Place, Territories
@@ -31,7 +31,12 @@ KINDS = ("cell", "object", "cluster")
 MOST_CROPS_KEPT = 4096
 """Crops of one frame that wait for those of its unit; more are classified at once, so that memory stays bounded."""
 
+SEAM_UM = 3.0
+"""Pixels without a source this near to those with one count as seen: small shifts, when they are undone, leave a thin
+band along a frame's border, and a cell whose centre lies there must not be lost between two frames."""
+
 _RIM_POINTS = 8
+_THIN_PX = 4  # every fourth pixel along each axis: a median over all is no surer
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,12 @@ class FrameAnalyser:
         identity = np.allclose(unmixing, np.eye(len(roles)))
         self._unmixing = None if identity else torch.as_tensor(unmixing, dtype=torch.float32, device=self._device)
 
-    def prepare(self, index: int) -> PreparedFrame:
+    def prepare(self, index: int, shifts: ChannelShifts | None = None) -> PreparedFrame:
         """Read a frame, undo spectral spillover and the channels' shifts, cover the cartridge's rim.
+
+        Args:
+            index: position in `Cartridge.frames`.
+            shifts: the channels' shifts where they are known already; None measures them.
 
         Raises:
             FrameError: the frame cannot be used.
@@ -101,10 +110,12 @@ class FrameAnalyser:
         if self._unmixing is not None:
             counts = torch.einsum("ij,jhw->ihw", self._unmixing, counts).clamp_min_(0)
         off_rim = self._cover_rim(index, counts)
-        shifts = measure_shifts(
-            counts, self.cartridge.panel.roles, self.cartridge.pixel_size_um, self.platform.registration
-        )
+        if shifts is None:
+            shifts = measure_shifts(
+                counts, self.cartridge.panel.roles, self.cartridge.pixel_size_um, self.platform.registration
+            )
         counts, valid = undo_shifts(counts, shifts)
+        valid = _widened(valid, round(SEAM_UM / self.cartridge.pixel_size_um))
         self.times.add("registration", perf_counter() - start)
         return PreparedFrame(counts, valid & off_rim if self.cartridge.rim_px else valid, shifts)
 
@@ -120,8 +131,11 @@ class FrameAnalyser:
         keep[:, : rim if frame.column == 0 else 0] = False
         keep[:, counts.shape[2] - (rim if frame.column == last_column else 0) :] = False
         if keep.any() and not keep.all():
+            thin = keep[::_THIN_PX, ::_THIN_PX]
+            step = _THIN_PX if thin.any() else 1
             for plane in counts:
-                plane[~keep] = plane[keep].median()
+                sample = plane[::step, ::step][keep[::step, ::step]]
+                plane.masked_fill_(~keep, float(sample.median()))
         return keep
 
     def analyse(
@@ -175,7 +189,7 @@ class FrameAnalyser:
         self, canvas: Canvas, events: DetectedEvents, kept: np.ndarray, classifier: CropClassifier
     ) -> tuple[Tensor, Predictions | None]:
         """Crops of the events kept; of a crowded frame their answers, a part of them at a time."""
-        wanted = canvas.counts if self._all_channels() else canvas.counts[self._channels]
+        wanted = self._of_model(canvas.counts)
         fill = events.background[self._channels]
 
         def cut(rows: np.ndarray) -> Tensor:
@@ -194,8 +208,12 @@ class FrameAnalyser:
         right, lower = (place.row, place.column + 1) in there, (place.row + 1, place.column) in there
         return counted_area_um2(prepared, self.cartridge, right, lower)
 
-    def _all_channels(self) -> bool:
-        return self._channels == list(range(len(self.cartridge.panel.channels)))
+    def _of_model(self, counts: Tensor) -> Tensor:
+        """The model's channels; without a copy where they lie one after the other."""
+        first, last = self._channels[0], self._channels[-1]
+        if self._channels == list(range(first, last + 1)):
+            return counts[first : last + 1]
+        return counts[self._channels]
 
     def _kept(self, events: DetectedEvents, depth: np.ndarray) -> np.ndarray:
         """Rows in the territory or within the guard beyond it; members of a cluster go where their cluster goes."""
@@ -248,8 +266,18 @@ class FrameAnalyser:
                 marker: round(float(value), 1)
                 for marker, value in zip(cartridge.panel.markers, events.specks_per_mm2, strict=True)
             },
+            "too_crowded": events.too_crowded,
             **quality,
         }
+
+
+def _widened(valid: Tensor, reach_px: int) -> Tensor:
+    """A rectangle of true pixels (H, W), widened by `reach_px` on every side."""
+    rows, columns = (
+        torch.nn.functional.max_pool1d(valid.any(dim=dim).float()[None], 2 * reach_px + 1, 1, reach_px)[0] > 0
+        for dim in (1, 0)
+    )
+    return rows[:, None] & columns
 
 
 def _renumber(parent: np.ndarray, kept: np.ndarray) -> np.ndarray:

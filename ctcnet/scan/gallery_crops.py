@@ -2,52 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ctcnet.errors import FrameError
-from ctcnet.scan.canvas import StripCache, Strips, build_canvas, strips_of
+from ctcnet.scan.canvas import PreparedFrame, StripCache, Strips, build_canvas, strips_of
 from ctcnet.scan.crop_cutting import CropCutter
 from ctcnet.scan.finishing import FinishInput
+from ctcnet.scan.registration import ChannelShifts
+from ctcnet.scan.territory import Place, Territories
+
+_FILL_STEP_PX = 8
+"""Every so manieth pixel is enough for the median that stands where nothing is known."""
 
 
-def cut_gallery(finish: FinishInput, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Crops of events at the model's scale.
+def cut_gallery(
+    finish: FinishInput, columns: Mapping[str, np.ndarray], records: Sequence[Mapping[str, Any]]
+) -> np.ndarray:
+    """Crops of events at the model's scale, joined with the neighbouring frames as they were when they were classified.
 
     Args:
         finish: the cartridge and how its frames are made ready.
         columns: frame, x_px and y_px of the events, (N,).
+        records: what was recorded of the frames; their channels' shifts are not measured again.
 
     Returns:
         (N, C, S, S) uint16 counts of all channels of the cartridge.
     """
-    cartridge, card, analyser = finish.cartridge, finish.card, finish.analyser
+    frames = _GalleryFrames(finish, records)
+    card, cartridge = finish.card, finish.cartridge
     size = card.crop_size_px
     crops = np.zeros((len(columns["frame"]), len(cartridge.panel.channels), size, size), dtype=np.uint16)
     cutter = CropCutter(cartridge.pixel_size_um, card.pixel_size_um, size, finish.settings.device)
-    margin = analyser.territories.margin_px
-    lent = StripCache(lambda index: _strips(finish, index, margin), keep=cartridge.columns + 2)
-    place_of = {place.frame: place for place in analyser.territories.places}
-    index_of = {frame.number: index for index, frame in enumerate(cartridge.frames)}
     with torch.inference_mode():
-        for number in sorted(set(columns["frame"].tolist())):
-            rows = np.flatnonzero(columns["frame"] == number)
-            index = index_of[number]
-            prepared = analyser.prepare(index)
-            canvas = build_canvas(prepared, place_of[index], cartridge, analyser.territories, lent)
-            assert canvas is not None
-            fill = canvas.counts.flatten(1).median(dim=1).values.cpu().numpy()
-            x_px = columns["x_px"][rows] + canvas.offset_x_px
-            cut = cutter.cut(canvas.counts, x_px, columns["y_px"][rows] + canvas.offset_y_px, fill)
+        for place, rows, x_px, y_px in frames.answering(columns):
+            reach = cutter.patch_px / 2 + 1
+            counts, offset_x, offset_y = frames.counts(place, bool((np.minimum(x_px, y_px) < reach).any()))
+            fill = counts[:, ::_FILL_STEP_PX, ::_FILL_STEP_PX].flatten(1).median(dim=1).values.cpu().numpy()
+            cut = cutter.cut(counts, x_px + offset_x, y_px + offset_y, fill)
             crops[rows] = cut.cpu().numpy().astype(np.uint16)
     return crops
 
 
-def _strips(finish: FinishInput, index: int, margin_px: int) -> Strips | None:
-    """What a frame lends its neighbours; None where it cannot be read, which its record says already."""
-    try:
-        return strips_of(finish.analyser.prepare(index), finish.cartridge, margin_px)
-    except FrameError:
+class _GalleryFrames:
+    """Frames of a cartridge made ready once more, with what their neighbours lend where it is needed."""
+
+    def __init__(self, finish: FinishInput, records: Sequence[Mapping[str, Any]]) -> None:
+        self._finish, self._cartridge = finish, finish.cartridge
+        self._territories: Territories = finish.analyser.territories
+        self._records = {record["frame"]: record for record in records}
+        self._lent = StripCache(self._strips, keep=self._cartridge.columns + 2)
+
+    def answering(self, columns: Mapping[str, np.ndarray]) -> list[tuple[Place, np.ndarray, np.ndarray, np.ndarray]]:
+        """Places that answer for events, by row and column: place, rows of the events, x_px and y_px in its pixels."""
+        places = {(place.row, place.column): place for place in self._territories.places}
+        own = {self._cartridge.frames[p.frame].number: p for p in places.values() if p.frame is not None}
+        step_x = self._cartridge.frame_width_px - self._cartridge.overlap_x_px
+        step_y = self._cartridge.frame_height_px - self._cartridge.overlap_y_px
+        rows_of: dict[tuple[int, int], list[int]] = {}
+        x_px, y_px = columns["x_px"].astype(np.float64), columns["y_px"].astype(np.float64)
+        for row, number in enumerate(columns["frame"].tolist()):
+            place = own[number]
+            territory = self._territories.territory(place)
+            right, lower = int(x_px[row] >= territory.x_to), int(y_px[row] >= territory.y_to)
+            at = place.row + lower, place.column + right
+            if at not in places:
+                at, right, lower = (place.row, place.column), 0, 0
+            x_px[row] -= right * step_x
+            y_px[row] -= lower * step_y
+            rows_of.setdefault(at, []).append(row)
+        grouped = ((places[at], np.array(rows)) for at, rows in sorted(rows_of.items()))
+        return [(place, rows, x_px[rows], y_px[rows]) for place, rows in grouped]
+
+    def counts(self, place: Place, joined: bool) -> tuple[Tensor, int, int]:
+        """Counts (C, H, W) about a place, and where its own first pixel (x, y) is in them.
+
+        Args:
+            place: the place.
+            joined: whether what the left and upper neighbours lend is needed.
+        """
+        prepared = None if place.frame is None else self._readable(place.frame)
+        if place.frame is not None and prepared is not None:
+            self._lent.put(place.frame, strips_of(prepared, self._cartridge, self._territories.margin_px))
+            if not joined:
+                return prepared.counts, 0, 0
+        canvas = build_canvas(prepared, place, self._cartridge, self._territories, self._lent)
+        assert canvas is not None, "an event stands where no frame is known"
+        return canvas.counts, canvas.offset_x_px, canvas.offset_y_px
+
+    def _prepare(self, index: int) -> PreparedFrame:
+        record = self._records.get(self._cartridge.frames[index].number)
+        known = None if record is None else _recorded_shifts(record, self._cartridge.panel.markers)
+        return self._finish.analyser.prepare(index, known)
+
+    def _readable(self, index: int) -> PreparedFrame | None:
+        """A frame made ready; None where it cannot be read, which its record says already."""
+        try:
+            return self._prepare(index)
+        except FrameError:
+            return None
+
+    def _strips(self, index: int) -> Strips | None:
+        prepared = self._readable(index)
+        return None if prepared is None else strips_of(prepared, self._cartridge, self._territories.margin_px)
+
+
+def _recorded_shifts(record: Mapping[str, Any], markers: Sequence[str]) -> ChannelShifts | None:
+    """Shifts of a frame as its record has them; None where it has none."""
+    channels = [record.get("channels", {}).get(marker) for marker in markers]
+    if None in channels:
         return None
+    missing = (np.nan, np.nan)
+    measured = np.array([entry["shift_px"] or missing for entry in channels], dtype=np.float32)
+    verdict = tuple(entry["verdict"] for entry in channels)
+    undone = np.array([word == "undone" for word in verdict])
+    before, after = (
+        np.array([np.nan if entry[key] is None else entry[key] for entry in channels], dtype=np.float32)
+        for key in ("correlation_before", "correlation_after")
+    )
+    return ChannelShifts(
+        shift_px=np.where(undone[:, None], measured, 0).astype(np.float32),
+        measured_px=measured,
+        correlation_before=before,
+        correlation_after=after,
+        sure=np.asarray(np.isfinite(measured).all(axis=1)),
+        reference=list(markers).index(record["reference"]),
+        verdict=verdict,
+    )

@@ -37,10 +37,10 @@ def scan_output(path: Path, identity: Mapping[str, Any], *, resume: bool, overwr
     """
     if resume and overwrite:
         raise OutputError("--resume and --overwrite exclude each other", where=path)
-    known = (path / RUN_FILE).is_file()
-    if not (resume and known):
-        _check_new(path, overwrite)
     try:
+        known = (path / RUN_FILE).is_file()
+        if not (resume and known):
+            _check_new(path, overwrite)
         path.mkdir(parents=True, exist_ok=True)
         with (path / _LOCK_FILE).open("w") as lock, _locked(lock.fileno(), path):
             _claim(path, identity, resume=resume, overwrite=overwrite)
@@ -97,8 +97,8 @@ def _claim(path: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: 
 
 def _check_identity(file: Path, identity: Mapping[str, Any]) -> None:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as cause:
+        found = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as cause:
         raise OutputError("is damaged", where=file, fix="use another OUT, or pass --overwrite") from cause
     other = sorted(key for key in {*identity, *found} if identity.get(key) != found.get(key))
     if other:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ctcnet.errors import SettingError
 from ctcnet.resources import find_config
+from ctcnet.scan.platform_check import check_platform_values
 from ctcnet.settings_file import check_keys, read_yaml_mapping
 
 
@@ -24,7 +25,8 @@ class DetectionSettings:
         min_distance_um: two peaks nearer than this are one.
         noise_floor_counts: least standard deviation of the noise in counts, for backgrounds clipped to zero.
         downsample: frames are reduced by this factor before peaks are looked for; 0 chooses by the pixel size.
-        member_distance_um: nuclei whose cells touch within this distance are members of one event.
+        member_distance_um: nuclei whose cells touch within this distance are members of one event; outlines are drawn
+            at half height, about half of this inside each cell's true edge.
     """
 
     nucleus_diameter_um: tuple[float, float] = (4.0, 16.0)
@@ -34,7 +36,7 @@ class DetectionSettings:
     min_distance_um: float = 3.5
     noise_floor_counts: float = 0.29
     downsample: int = 0
-    member_distance_um: float = 1.0
+    member_distance_um: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ def platform_from_dict(content: Mapping[str, Any], where: str | Path = "platform
             check_keys(
                 values[name], required=(), optional=[entry.name for entry in fields(kind)], where=f"{where}, {name}"
             )
-            values[name] = kind(**{key: _plain(value) for key, value in values[name].items()})
+            parts = {key: _plain(value) for key, value in values[name].items()}
+            check_platform_values(parts, f"{where}, {name}")
+            values[name] = kind(**parts)
+    check_platform_values(values, where)
     return Platform(**values)
 
 

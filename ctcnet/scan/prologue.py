@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 
 from ctcnet.errors import CartridgeError, FrameError
 from ctcnet.model_card import ModelCard
-from ctcnet.scan.canvas import PreparedFrame
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.frame_analysis import FrameAnalyser
 from ctcnet.scan.levels import FrameSample, measure_levels
@@ -28,7 +28,9 @@ def sample_of(cartridge: Cartridge) -> list[int]:
     return sorted({(2 * part + 1) * count // (2 * parts) for part in range(parts)})
 
 
-def cartridge_levels(analyser: FrameAnalyser, work: WorkFolder, given: dict[str, tuple[float, float]] | None) -> dict:
+def cartridge_levels(
+    analyser: FrameAnalyser, work: WorkFolder, given: dict[str, tuple[float, float]] | None, workers: int
+) -> dict[str, Any]:
     """Levels of a cartridge as plain data, from the journal where they are there already.
 
     Returns:
@@ -37,7 +39,7 @@ def cartridge_levels(analyser: FrameAnalyser, work: WorkFolder, given: dict[str,
     """
     kept = work.read_note(NOTE_NAME)
     if kept is None:
-        kept = _given(analyser.cartridge, given) if given is not None else _measured(analyser)
+        kept = _given(analyser.cartridge, given) if given is not None else _measured(analyser, workers)
         work.write_note(NOTE_NAME, kept)
     return kept
 
@@ -61,17 +63,15 @@ def _given(cartridge: Cartridge, given: dict[str, tuple[float, float]]) -> dict[
     return {"source": "given", "frames": [], "leukocytes": None, "levels": levels, "distribution": {}, "notes": []}
 
 
-def _measured(analyser: FrameAnalyser) -> dict[str, Any]:
+def _measured(analyser: FrameAnalyser, workers: int) -> dict[str, Any]:
     cartridge = analyser.cartridge
-    samples, numbers = [], []
-    for index in sample_of(cartridge):
-        try:
-            prepared = analyser.prepare(index)
-        except FrameError:
-            continue  # the frame is recorded as unreadable when its turn comes
-        if not prepared.shifts.unregistered:  # its nuclei do not belong to its stains
-            samples.append(_sample(analyser, prepared))
-            numbers.append(cartridge.frames[index].number)
+    chosen = sample_of(cartridge)
+    with ThreadPoolExecutor(workers, thread_name_prefix="ctcnet-levels") as pool:
+        sampled = list(pool.map(lambda index: _sample(analyser, index), chosen))
+    samples = [sample for sample in sampled if sample is not None]
+    numbers = [
+        cartridge.frames[index].number for index, sample in zip(chosen, sampled, strict=True) if sample is not None
+    ]
     measured = measure_levels(samples, cartridge.panel, cartridge.pixel_size_um)
     names = cartridge.panel.markers
     return {
@@ -93,8 +93,15 @@ def _measured(analyser: FrameAnalyser) -> dict[str, Any]:
     }
 
 
-def _sample(analyser: FrameAnalyser, prepared: PreparedFrame) -> FrameSample:
+def _sample(analyser: FrameAnalyser, index: int) -> FrameSample | None:
+    """Events of a frame by itself; None where it cannot be read, or its nuclei do not belong to its stains."""
     with torch.inference_mode():
+        try:
+            prepared = analyser.prepare(index)
+        except FrameError:
+            return None  # it is recorded as unreadable when its turn comes
+        if prepared.shifts.unregistered:
+            return None
         events = analyser.detector.detect(prepared.counts[None], prepared.valid[None])[0]
     return FrameSample(
         events.x_px, events.y_px, events.kind, prepared.counts, events.background, events.noise, prepared.valid
@@ -110,6 +117,20 @@ def _by_marker(names: tuple[str, ...], **figures: np.ndarray) -> dict[str, dict[
 
 def _plain(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
+
+
+def describe_levels(name: str, levels: dict[str, Any]) -> str:
+    """Levels in a line for people: background + scale in counts."""
+    entries = [
+        f"{marker} {_short(entry['background'])} + {_short(entry['scale'])}"
+        for marker, entry in levels["levels"].items()
+    ]
+    source = "given" if levels["source"] == "given" else f"from {levels['leukocytes']} leukocytes"
+    return f"{name}: background + scale in counts, {source}: {', '.join(entries)}"
+
+
+def _short(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.4g}"
 
 
 def levels_of_model(

@@ -33,12 +33,13 @@ def cartridge_warnings(frames: Sequence[dict[str, Any]], panel: Panel) -> list[N
     """Warnings about a cartridge; one note for each cause, which names the frames.
 
     Args:
-        frames: from `ctcnet.scan.quality.frame_quality`, in any order; of one cartridge.
+        frames: from `ctcnet.scan.quality.frame_quality`, in any order; of one cartridge. Those for which detection
+            says `too_crowded` are named.
         panel: its channels.
 
     Returns:
-        Notes with the flags 'no_events', 'unregistered', 'out_of_focus', 'saturated', 'covered', 'empty_frames',
-        'density' and 'drift', as far as they apply. A note about a single frame carries its number.
+        Notes with the flags 'no_events', 'unregistered', 'out_of_focus', 'saturated', 'covered', 'too_crowded',
+        'empty_frames', 'density' and 'drift', as far as they apply. A note about a single frame carries its number.
     """
     ordered = sorted(frames, key=lambda frame: frame["frame"])
     if not ordered:
@@ -48,12 +49,13 @@ def cartridge_warnings(frames: Sequence[dict[str, Any]], panel: Panel) -> list[N
             f"no event in any of {len(ordered)} frames: the cartridge is empty, the nuclear stain failed, or channels "
             "are named wrongly"
         )
-        return [Note("no_events", message), *_covered(ordered)]
+        return [Note("no_events", message), *_covered(ordered), *_too_crowded(ordered)]
     return [
         *_unregistered(ordered, panel),
         *_out_of_focus(ordered, panel),
         *_saturated(ordered, panel),
         *_covered(ordered),
+        *_too_crowded(ordered),
         *_densities(ordered),
         *_drifts(ordered, panel),
     ]
@@ -95,9 +97,9 @@ def _unregistered(frames: Sequence[dict[str, Any]], panel: Panel) -> list[Note]:
         wrong = _chosen(frames, (verdicts == "no_shift_fits") | lost)
         if wrong:
             text = (
-                f"{marker} does not belong to the other channels in {{frames}}: it agrees with them at no shift; the "
+                f"{marker} does not belong to the other channels in {{frames}}: no shift makes them agree; the "
                 "stage probably moved between exposures, or a file of another position was mixed in; cells there "
-                "cannot be believed"
+                "cannot be trusted"
             )
             notes.append(_note("unregistered", wrong, text))
     return notes
@@ -147,6 +149,15 @@ def _covered(frames: Sequence[dict[str, Any]]) -> list[Note]:
         "edge or stray light; cells under it are missed"
     )
     return [_note("covered", covered, text)] if covered else []
+
+
+def _too_crowded(frames: Sequence[dict[str, Any]]) -> list[Note]:
+    crowded = [frame for frame in frames if frame.get("too_crowded")]
+    text = (
+        "nuclei lie too close together to be told apart in {frames}: counts there are too low; the sample was probably "
+        "too concentrated, or something bright lies over the whole frame"
+    )
+    return [_note("too_crowded", crowded, text)] if crowded else []
 
 
 def _densities(frames: Sequence[dict[str, Any]]) -> list[Note]:

@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 DUPLICATE_UM = 2.5
 """Two rows from different frames this near are one event: less than the radius of the smallest cell."""
 
-CONTACT_UM = 1.0
+CONTACT_UM = 2.0
 """CTCs whose outlines are this near to each other are one event."""
 
 CLUSTER = 2
@@ -32,6 +32,7 @@ class FoundEvents:
         diameter_um: (N,).
         p_contains_ctc: float64 (N,); 0 throughout where the labels have no such roll-up.
         is_ctc: bool (N,), whether the label contains a CTC.
+        unassigned: bool (N,), whether the model left the row unassigned; None is nowhere.
     """
 
     x_um: np.ndarray
@@ -43,6 +44,11 @@ class FoundEvents:
     diameter_um: np.ndarray
     p_contains_ctc: np.ndarray
     is_ctc: np.ndarray
+    unassigned: np.ndarray | None = None
+
+    def rank(self) -> np.ndarray:
+        """Float64 (N,), the higher the rather a row stands for the CTC of its event: assigned ones come first."""
+        return self.p_contains_ctc if self.unassigned is None else self.p_contains_ctc - self.unassigned
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ def resolve_events(found: FoundEvents) -> Resolution:
     """Remove duplicates and decide which rows are counted.
 
     A cluster with a CTC in it counts once: as the cluster where its own label contains a CTC, else as the member that
-    is likeliest one. Cells of a cluster without a CTC count one by one, and the cluster does not. CTCs that touch
+    is likeliest one. What is unassigned is counted as no CTC, so it stands for the event only where nothing else does.
+    Cells of a cluster without a CTC count one by one, and the cluster does not. CTCs that touch
     without having been detected as a cluster count once, as the likeliest of them.
     """
     kept = _without_duplicates(found)
@@ -108,11 +115,15 @@ def _count_once_per_cluster(found: FoundEvents, kept: np.ndarray, parent: np.nda
     members = np.flatnonzero(kept & (parent >= 0))
     holds_ctc = np.zeros(len(parent), dtype=bool)
     holds_ctc[parent[members][found.is_ctc[members]]] = True
-    counted[clusters] = found.is_ctc[clusters]
-    inside_counted = found.is_ctc[parent[members]]
+    stands = found.is_ctc.copy()
+    if found.unassigned is not None:
+        sure = members[found.is_ctc[members] & ~found.unassigned[members]]
+        stands[parent[sure][found.unassigned[parent[sure]]]] = False
+    counted[clusters] = stands[clusters]
+    inside_counted = stands[parent[members]]
     counted[members[inside_counted]] = False
     alone = members[holds_ctc[parent[members]] & ~inside_counted & found.is_ctc[members]]
-    order = np.lexsort((alone, -found.p_contains_ctc[alone], parent[alone]))
+    order = np.lexsort((alone, -found.rank()[alone], parent[alone]))
     ordered = alone[order]
     later = np.concatenate(([False], parent[ordered][1:] == parent[ordered][:-1])) if len(ordered) else []
     counted[ordered[np.asarray(later, dtype=bool)]] = False
@@ -133,7 +144,7 @@ def _merge_touching_ctcs(found: FoundEvents, counted: np.ndarray) -> np.ndarray:
     touching = distance < (found.diameter_um[first] + found.diameter_um[second]) / 2 + CONTACT_UM
     links = coo_matrix((np.ones(touching.sum()), pairs[touching].T), shape=(len(rows), len(rows)))
     _, group = connected_components(links, directed=False)
-    order = np.lexsort((rows, -found.p_contains_ctc[rows], group))
+    order = np.lexsort((rows, -found.rank()[rows], group))
     ordered = rows[order]
     best = np.concatenate(([True], group[order][1:] != group[order][:-1]))
     counted[ordered[~best]] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import sys
 import traceback
@@ -13,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ctcnet.errors import CtcnetError, OutputError
+from ctcnet.errors import CartridgeError, CtcnetError, OutputError
 from ctcnet.runtime.predictions import Predictor
 from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.cartridge_results import write_missing_csv
 from ctcnet.scan.cartridge_scan import CartridgeJob, completed_plan, completed_summary, is_complete, scan_cartridge
+from ctcnet.scan.output_folder import RUN_FILE
 from ctcnet.scan.platform import Platform, load_platform
 from ctcnet.scan.settings import ScanSettings, plan_of
 from ctcnet.scan.work_folder import write_whole
@@ -63,7 +67,8 @@ def result_names(paths: Sequence[Path]) -> list[str]:
     Raises:
         OutputError: two cartridges have the same name.
     """
-    names = [_UNSAFE.sub("_", path.resolve().name).strip(".") or "cartridge" for path in paths]
+    names = [_UNSAFE.sub("_", Path(os.path.realpath(path)).name).strip(".") or "cartridge" for path in paths]
+    names = [f"cartridge_{name}" if name.casefold() in (SUMMARY_FILE, RUN_FILE) else name for name in names]
     twice = sorted({name for name in names if [n.casefold() for n in names].count(name.casefold()) > 1})
     if twice:
         raise OutputError(
@@ -101,7 +106,11 @@ def _scan_one(request: ScanRequest, path: Path, name: str, progress: Progress) -
         summary = _scan_or_keep(request, path, name, progress, task)
         row = {"cartridge": name, "status": DONE, **summary, "error": ""}
     except CtcnetError as error:
-        progress.console.print(f"error: {name}: {error}", markup=False, highlight=False)
+        progress.console.print(f"error: {name}: {error}", markup=False, highlight=False, soft_wrap=True)
+        row = {"cartridge": name, "status": FAILED, "error": str(error)}
+    except OSError as cause:  # a disk that went away, a folder that may not be listed
+        error = CartridgeError(f"cannot be read or written ({cause})", where=path, fix="see to the disk; then --resume")
+        progress.console.print(f"error: {name}: {error}", markup=False, highlight=False, soft_wrap=True)
         row = {"cartridge": name, "status": FAILED, "error": str(error)}
     except Exception as error:  # a fault of this program must not lose the other cartridges
         progress.console.print(f"error: {name}: internal error, please report it", markup=False, highlight=False)
@@ -125,9 +134,15 @@ def _scan_or_keep(request: ScanRequest, path: Path, name: str, progress: Progres
                 where=job.folder,
                 fix="use the same settings and files as before, or another OUT",
             )
+        if request.settings.csv:
+            write_missing_csv(job.folder)
         return completed_summary(job.folder)
     progress.update(task, total=len(cartridge.frames))
-    return scan_cartridge(job, lambda: progress.advance(task))
+    return scan_cartridge(
+        job,
+        on_frame=lambda: progress.advance(task),
+        say=lambda line: progress.console.print(line, markup=False, highlight=False, soft_wrap=True),
+    )
 
 
 def _progress() -> Progress:
@@ -155,6 +170,6 @@ def print_summary(rows: Sequence[dict[str, Any]]) -> None:
         first_line = str(row["error"]).splitlines()[0] if row["error"] else ""
         ctcs = str(row["ctc_events"]) if done else ""
         table.add_row(
-            row["cartridge"], row["status"], ctcs, interval, *figures, frames, row.get("warnings", first_line)
+            row["cartridge"], row["status"], ctcs, interval, *figures, frames, escape(row.get("warnings", first_line))
         )
     Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)

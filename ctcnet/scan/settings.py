@@ -9,8 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ctcnet import __version__
 from ctcnet.errors import SettingError
 from ctcnet.model_card import ModelCard
@@ -19,6 +17,8 @@ from ctcnet.scan.platform import Platform
 from ctcnet.settings_file import check_keys
 
 PLAN_FORMAT = 1
+LARGEST_COUNT, LEAST_SCALE = 65535, 0.01
+"""Counts of a 16-bit camera, and a scale far below that of any stain."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,10 @@ class ScanSettings:
 
     def __post_init__(self) -> None:
         volume = self.blood_volume_ml
-        if volume is not None and not (np.isfinite(volume) and 0 < volume <= 1000):
-            raise SettingError("blood volume is not one", where="--blood-volume-ml", expected="mL", found=str(volume))
+        if volume is not None and not 0.01 <= volume <= 1000:  # also false for not-a-number
+            raise SettingError(
+                "is no volume of blood", where="--blood-volume-ml", expected="0.01 to 1000 mL", found=str(volume)
+            )
         if not 1 <= self.workers <= 256:
             raise SettingError("threads are too few or too many", expected="1 to 256", found=str(self.workers))
 
@@ -89,17 +91,30 @@ def read_levels(path: Path) -> dict[str, tuple[float, float]]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, RecursionError) as cause:
         raise SettingError(f"cannot be read as JSON ({cause})", where=path, fix="give a levels.json") from cause
     if not isinstance(content, dict) or not isinstance(content.get("levels"), dict):
         raise SettingError("holds no levels", where=path, expected='{"levels": {"DAPI": {"background": ..., ...}}}')
     levels = {}
     for marker, entry in content["levels"].items():
         where = f"{path}, {marker}"
+        if not isinstance(entry, dict):
+            raise SettingError("levels are no mapping", where=where, expected="background, scale", found=str(entry))
         check_keys(entry, required=("background", "scale"), optional=("noise",), where=where)
         background, scale = entry["background"], entry["scale"]
-        numbers = all(isinstance(value, int | float) and np.isfinite(value) for value in (background, scale))
-        if not numbers or scale <= 0:
-            raise SettingError("levels are not numbers, or a scale is not above 0", where=where, found=str(entry))
+        if not all(_is_count(value) for value in (background, scale)) or scale < LEAST_SCALE:
+            raise SettingError(
+                "levels are not numbers, or a scale is too small",
+                where=where,
+                expected=f"counts, at most {LARGEST_COUNT}; a scale of at least {LEAST_SCALE}",
+                found=str(entry),
+                fix="leave the levels out, so that they are measured, or give those of a like cartridge",
+            )
         levels[marker] = (float(background), float(scale))
     return levels
+
+
+def _is_count(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -LARGEST_COUNT <= value <= LARGEST_COUNT

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,13 @@ class WorkFolder:
         write_whole(path, text.encode())
 
     def has_unit(self, unit: int) -> bool:
-        """Whether a unit is finished."""
-        return self._path(unit).is_file()
+        """Whether a unit is finished; one whose bytes are not those that were written is to be made again."""
+        path = self._path(unit)
+        try:
+            with path.open("rb") as stream:
+                return file_digest(stream, "sha256").hexdigest() == _digest_path(path).read_text(encoding="ascii")
+        except (OSError, ValueError):  # ValueError: the digest is damaged
+            return False
 
     def write_unit(self, unit: int, table: pa.Table, records: list[dict[str, Any]]) -> None:
         """Keep the events of a unit and what is recorded of its frames; appears whole or not at all.
@@ -58,7 +64,13 @@ class WorkFolder:
         described = table.replace_schema_metadata({_RECORDS_KEY: json.dumps(records)})
         sink = pa.BufferOutputStream()
         parquet.write_table(described, sink, compression="zstd", compression_level=1)
-        write_whole(self._path(unit), sink.getvalue())
+        content = sink.getvalue()
+        path = self._path(unit)
+        try:  # not flushed: where a crash takes it, the unit is made again
+            _digest_path(path).write_text(sha256(content).hexdigest(), encoding="ascii")
+        except OSError as cause:
+            raise _write_error(path, cause) from cause
+        write_whole(path, content)
 
     def read_unit(self, unit: int) -> tuple[pa.Table, list[dict[str, Any]]]:
         """Events of a unit and what was recorded of its frames."""
@@ -71,12 +83,16 @@ class WorkFolder:
 
     def write_note(self, name: str, content: Any) -> None:
         """Keep plain data under a name, such as the levels; appears whole or not at all."""
-        write_whole(self.folder / f"{name}.json", json.dumps(content, indent=1).encode())
+        kept = {"sha256": _digest(content), "content": content}
+        write_whole(self.folder / f"{name}.json", json.dumps(kept, indent=1).encode())
 
     def read_note(self, name: str) -> Any | None:
-        """Plain data kept under a name; None where there is none."""
-        path = self.folder / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        """Plain data kept under a name; None where there is none, or where it is damaged and is to be made again."""
+        try:
+            kept = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+            return kept["content"] if kept["sha256"] == _digest(kept["content"]) else None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def remove(self) -> None:
         """Remove the folder, when the results that were made from it are in their place."""
@@ -84,6 +100,14 @@ class WorkFolder:
 
     def _path(self, unit: int) -> Path:
         return self.folder / f"unit_{unit:05d}.parquet"
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _digest(content: Any) -> str:
+    return sha256(json.dumps(content).encode()).hexdigest()
 
 
 def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
@@ -114,8 +138,8 @@ def _write_error(path: Path, cause: OSError) -> OutputError:
 
 def _check_plan(path: Path, plan: dict[str, Any]) -> None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as cause:
         raise OutputError(
             "is damaged", where=path, fix="remove the folder that holds it, or use another OUT"
         ) from cause

@@ -1,19 +1,17 @@
 """Cells and frames per second of `ctcnet scan`, end to end, beside what a user would write today, in one run.
 
-The cartridge is simulated in the CellTracks layout (1384 x 1036 px, 4 channels, 16-bit files); a number of different
-frames is made once and linked under more numbers to fill the cartridge, which costs neither program less work. The
+The cartridges are simulated in the CellTracks layout (1384 x 1036 px, 4 channels, 16-bit files) and kept in FOLDER. The
 peer thresholds the nucleus channel (scikit-image: Otsu, distance transform, watershed, regionprops), cuts 64 px crops
 and runs torchvision's ResNet-18; it does not register, measure, write tables or see cells across borders. Both use the
 same number of threads; ctcnet runs in a process of its own, whose peak memory is stated.
 
-    python scripts/benchmarks/scan_speed.py --work FOLDER [--frames 175] [--distinct 35] [--nuclei 420] [--threads 2]
+    python scripts/benchmarks/scan_speed.py --work FOLDER [--frames 175] [--nuclei 420] [--threads 2]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -37,24 +35,13 @@ PEER_FRAMES = 6
 STAGES = ("reading", "registration", "detection", "cutting", "network", "measurement", "quality", "writing")
 
 
-def _simulate(folder: Path, frames: int, nuclei: int, compression: str) -> Path:
-    """A cartridge of different frames, made unless it is there."""
-    if not (folder / "truth.parquet").is_file():
-        words = (
-            f"simulate cartridge {folder} --layout celltracks --frames {frames} --nuclei-per-frame {nuclei} --ctc 10"
-        )
-        command = [*words.split(), "--seed", "0", "--compression", compression, "--overwrite"]
+def _simulate(work: Path, frames: int, nuclei: int, compression: str) -> Path:
+    """A simulated cartridge, made unless it is there."""
+    folder = work / f"cartridge_{frames}_{nuclei}_{compression}"
+    if not folder.is_dir():
+        words = f"simulate cartridge {folder} --layout celltracks --frames {frames} --nuclei-per-frame {nuclei}"
+        command = [*words.split(), "--ctc", "10", "--seed", "0", "--compression", compression]
         subprocess.run([sys.executable, "-m", "ctcnet", *command], check=True)
-    return folder
-
-
-def _linked(source: Path, folder: Path, frames: int) -> Path:
-    """A cartridge of `frames` frames whose files are links to those of a smaller one."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    files = sorted(source.glob("*.tif"))
-    for number in range(frames):
-        os.link(files[number % len(files)], folder / f"frame_{number + 1:03}.tif")
     return folder
 
 
@@ -89,25 +76,27 @@ def _scan(cartridge: Path, model: Path, out: Path, threads: int) -> dict[str, fl
 
 
 def _peer(cartridge: Path, threads: int) -> tuple[float, float]:
-    """Cells per second and frames per second of the peer over a few frames."""
+    """Cells per second and frames per second of the peer over a few frames away from the cartridge's rim."""
     torch.set_num_threads(threads)
     network = torchvision.models.resnet18(num_classes=5)
     network.conv1 = torch.nn.Conv2d(4, 64, 7, 2, 3, bias=False)
     network = network.eval()
-    files = sorted(cartridge.glob("*.tif"))[:PEER_FRAMES]
-    _peer_frame(files[0], network)
+    files = sorted(cartridge.glob("*.tif"))
+    middle = files[len(files) // 2 - PEER_FRAMES // 2 :][:PEER_FRAMES]
+    _peer_frame(middle[0], network)
     start = perf_counter()
-    cells = sum(_peer_frame(file, network) for file in files)
+    cells = sum(_peer_frame(file, network) for file in middle)
     seconds = perf_counter() - start
-    return cells / seconds, len(files) / seconds
+    return cells / seconds, len(middle) / seconds
 
 
 def _peer_frame(file: Path, network: torch.nn.Module) -> int:
-    image = np.stack([page.asarray() for page in tifffile.TiffFile(file).pages])
+    image = np.stack([np.asarray(page.asarray()) for page in tifffile.TiffFile(file).pages])
     nucleus = gaussian(image[1].astype(np.float32), 1)
     mask = nucleus > threshold_otsu(nucleus)
-    distance = ndimage.distance_transform_edt(mask)
-    peaks = peak_local_max(distance, min_distance=4, labels=ndimage.label(mask)[0])
+    distance = np.asarray(ndimage.distance_transform_edt(mask))
+    parts, _ = ndimage.label(mask)  # type: ignore[misc]
+    peaks = np.asarray(peak_local_max(distance, min_distance=4, labels=parts))
     markers = np.zeros(mask.shape, dtype=np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     regions = regionprops(watershed(-distance, markers, mask=mask), intensity_image=np.moveaxis(image, 0, -1))
@@ -127,7 +116,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the simulated cartridges (some GB)")
     parser.add_argument("--frames", type=int, default=175)
-    parser.add_argument("--distinct", type=int, default=35, help="different frames")
     parser.add_argument("--nuclei", type=int, default=420, help="nuclei per frame")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory-frames", type=int, nargs="*", default=[50, 200], help="peak memory at these sizes")
@@ -138,11 +126,10 @@ def main() -> None:
     write_untrained(untrained_card("compact", "cellsearch4", CROP_PX), model)
     rows, memory = [], []
     for compression in ("none", "lzw"):
-        source = _simulate(args.work / f"distinct_{compression}", args.distinct, args.nuclei, compression)
-        cartridge = _linked(source, args.work / f"cartridge_{compression}", args.frames)
-        before, frames_before = _peer(source, args.threads)
+        cartridge = _simulate(args.work, args.frames, args.nuclei, compression)
+        before, frames_before = _peer(cartridge, args.threads)
         ours = _scan(cartridge, model, args.work / "out", args.threads)
-        after, frames_after = _peer(source, args.threads)
+        after, frames_after = _peer(cartridge, args.threads)
         peer, peer_frames = (before + after) / 2, (frames_before + frames_after) / 2
         cells_s, frames_s = ours["cells"] / ours["seconds"], args.frames / ours["seconds"]
         busy = sum(ours.get(stage, 0.0) for stage in STAGES) + ours["results_s"]
@@ -162,7 +149,7 @@ def main() -> None:
             }
         )
     for frames in args.memory_frames:
-        cartridge = _linked(args.work / "distinct_none", args.work / f"cartridge_{frames}", frames)
+        cartridge = _simulate(args.work, frames, args.nuclei, "none")
         found = _scan(cartridge, model, args.work / "out", args.threads)
         memory.append({"frames": frames, "peak MB": f"{found['peak_mb']:.0f}", "s": f"{found['seconds']:.0f}"})
     title = f"ctcnet scan, {args.frames} frames of 1384 x 1036 px, 4 channels, {args.nuclei} nuclei a frame (simulated)"

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from ctcnet.scan.detect.background import Background
+from ctcnet.scan.detect.crowding import is_too_crowded
 from ctcnet.scan.detect.detected_events import CELL, CLUSTER, OBJECT, DetectedEvents
 from ctcnet.scan.detect.found import Found
 from ctcnet.scan.detect.grouping import group_cells
@@ -19,6 +20,7 @@ def assemble_events(
     image: WorkingImage,
     background: Background,
     settings: DetectionSettings,
+    nucleus: int,
     valid: Tensor | None,
     shape: tuple[int, ...],
     cells: Found,
@@ -31,6 +33,7 @@ def assemble_events(
         image: the working image.
         background: background of all channels.
         settings: for the distance within which cells touch.
+        nucleus: index of the nucleus channel.
         valid: (B, H, W) bool or None.
         shape: height and width of the images in pixels.
         cells, objects: events of the batch.
@@ -38,6 +41,7 @@ def assemble_events(
     """
     masks = None if valid is None else valid.cpu().numpy()
     levels, noise, density = (values.float().cpu().numpy() for values in (background.level, background.noise, specks))
+    known, crowded = (values[:, nucleus].tolist() for values in (background.known, background.crowded))
     tables = [_columns(events, image, shape) for events in (cells, objects)]
     pixel_size_um = image.pixel_um / image.factor
     result = []
@@ -45,8 +49,18 @@ def assemble_events(
         mask = None if masks is None else masks[number]
         parts = [_rows_of(table, number, mask) for table in tables]
         columns = _with_clusters(parts[0], parts[1], settings.member_distance_um, pixel_size_um)
+        area_um2 = (shape[0] * shape[1] if mask is None else int(mask.sum())) * pixel_size_um**2
+        height = parts[0]["snr"] * noise[number, nucleus]
+        too_crowded = is_too_crowded(
+            known[number],
+            crowded[number],
+            float(levels[number, nucleus]),
+            height,
+            parts[0]["diameter_um"],
+            area_um2,
+        )
         result.append(DetectedEvents(**columns, background=levels[number], noise=noise[number],
-                                     specks_per_mm2=density[number]))  # fmt: skip
+                                     specks_per_mm2=density[number], too_crowded=too_crowded))  # fmt: skip
     return result
 
 

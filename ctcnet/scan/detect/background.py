@@ -16,10 +16,14 @@ _CLIPPINGS = 3
 _CLIP_SIGMAS = 4.0
 _LOWER_SIGMA = 0.158655
 _MAD_TO_SIGMA = 1.4826
-_GRAIN_SHARES = ((0.35, 0.454), (0.1, 0.1257))
+_MEDIAN_ABSOLUTE = 0.6745
+_GRAIN_SHARE, _GRAIN_SIGMAS = 0.35, 0.454
 _LOWEST = 0.05
+_DARKEST = 0.04
 _ABOVE_LOWEST = 4.0
+_ABOVE_LOWEST_FINEST = 20.0
 _CROWDED_SHARE = 0.5
+_SAME_LOWEST = 3.0
 _LEAST_SHARE_VALID = 0.25
 
 
@@ -32,12 +36,17 @@ class Background:
         block_px: side of a block in pixels of the image.
         level: (B, C) float32, median over the blocks.
         noise: (B, C) float32, standard deviation of the background's pixels, at least the floor.
+        crowded: (B, C) bool, whether cells cover so much that the darkest pixels had to be taken for the background.
+        known: (B, C) bool, false where cells leave no background to be seen: even the darkest pixels of neighbouring
+            blocks disagree.
     """
 
     grid: Tensor
     block_px: int
     level: Tensor
     noise: Tensor
+    crowded: Tensor
+    known: Tensor
 
     def at(self, image: Tensor, channel: int, y_px: Tensor, x_px: Tensor) -> Tensor:
         """Level at places, interpolated between the blocks' centres.
@@ -72,7 +81,8 @@ def measure_background(
     that. The noise is 1.4826 times the median absolute deviation from the levels, over the image, clipped alike. A
     background clipped to zero has no spread: the floor holds there. Where cells cover so much of a frame that clipping
     takes them for background (most levels far above the 5th percentile), that percentile is the level, and the noise
-    is no more than neighbouring pixels differ.
+    is no more than what is left in the darkest places after structure is taken off (Immerkaer 1996, Comput. Vis. Image
+    Underst. 64, 300).
 
     Args:
         counts: (B, C, H, W) float32.
@@ -91,15 +101,18 @@ def measure_background(
     rows, columns = max(1, height // block), max(1, width // block)
     sampled = _blocks(counts[..., ::step, ::step], rows, columns, block // step)
     usable = None if valid is None else _blocks(valid[:, None, ::step, ::step], rows, columns, block // step)
-    grain, least_grain = _grain(counts, valid, step, noise_floor_counts)
+    grain = _grain(counts, valid, step, noise_floor_counts)
+    finest = _finest_noise(counts, valid, step, (rows, columns, block // step), noise_floor_counts)
     level, lowest = _clipped_levels(sampled, usable, noise_floor_counts)
-    crowded = (level > lowest + _ABOVE_LOWEST * grain[..., None, None]).flatten(2).float().mean(-1) > _CROWDED_SHARE
+    limit = torch.minimum(_ABOVE_LOWEST * grain, _ABOVE_LOWEST_FINEST * finest)[..., None, None]
+    crowded = (level > lowest + limit).flatten(2).float().mean(-1) > _CROWDED_SHARE
+    known = ~crowded | (_disagreement(lowest) <= _SAME_LOWEST * finest)
     level = torch.where(crowded[..., None, None], lowest, level)
     typical = level.flatten(2).nanmedian(-1).values.nan_to_num(0.0)
     grid = _smoothed(torch.where(level.isnan(), typical[..., None, None], level))
     noise = _spread(sampled - grid[..., None], usable, noise_floor_counts)
-    noise = torch.where(crowded, torch.minimum(noise, least_grain), noise)
-    return Background(grid, block, typical, noise)
+    noise = torch.where(crowded, torch.minimum(noise, finest), noise)
+    return Background(grid, block, typical, noise, crowded, known)
 
 
 def _blocks(pixels: Tensor, rows: int, columns: int, side: int) -> Tensor:
@@ -132,11 +145,10 @@ def _clipped_levels(sampled: Tensor, usable: Tensor | None, floor: float) -> tup
     return (left.sum(-1) / kept).masked_fill(empty, float("nan")), lowest.masked_fill(empty, float("nan"))
 
 
-def _grain(counts: Tensor, valid: Tensor | None, step: int, floor: float) -> list[Tensor]:
-    """Noise (B, C) as the differences of neighbouring pixels show it, from their 35th and their 10th percentile.
+def _grain(counts: Tensor, valid: Tensor | None, step: int, floor: float) -> Tensor:
+    """Noise (B, C) as the differences of neighbouring pixels show it, from their 35th percentile.
 
-    Of a normal distribution's absolute values 35 % are below 0.454 standard deviations and 10 % below 0.126; edges of
-    cells are above.
+    Of a normal distribution's absolute values 35 % are below 0.454 standard deviations; edges of cells are above.
     """
     columns = counts.shape[-1] - 1
     difference = (counts[..., ::step, 1::step] - counts[..., ::step, :columns:step]).abs()
@@ -145,10 +157,44 @@ def _grain(counts: Tensor, valid: Tensor | None, step: int, floor: float) -> lis
         difference = difference.masked_fill(~usable, float("nan"))
     ordered = difference.flatten(2).sort(-1).values
     number = (~ordered.isnan()).sum(-1, keepdim=True)
-    return [
-        (ordered.gather(-1, (number * share).long())[..., 0] / (sigmas * 2**0.5)).nan_to_num(0.0).clamp(min=floor)
-        for share, sigmas in _GRAIN_SHARES
-    ]
+    share = ordered.gather(-1, (number * _GRAIN_SHARE).long())[..., 0]
+    return (share / (_GRAIN_SIGMAS * 2**0.5)).nan_to_num(0.0).clamp(min=floor)
+
+
+def _finest_noise(
+    counts: Tensor, valid: Tensor | None, step: int, blocks: tuple[int, int, int], floor: float
+) -> Tensor:
+    """Noise (B, C) of the darkest places of each block, without the structure of cells.
+
+    Around every so many pixels the difference of two Laplacians over 3 x 3 pixels is taken, which slopes and bends do
+    not change (its deviation is 6 times the noise), and the mean, which tells the darkest places and is independent
+    of it.
+    """
+    height, width = counts.shape[-2:]
+    above, at, below = (counts[..., first : height - 2 + first : step, :] for first in range(3))
+    around = above + below
+    fine = _across(torch.add(around, at, alpha=-2), -2.0, step, width)
+    mean = _across(around.add_(at), 1.0, step, width)
+    rows, columns, side = blocks
+    mean, fine = _blocks(mean, rows, columns, side), _blocks(fine.abs(), rows, columns, side)
+    if valid is not None:
+        usable = _blocks(valid[:, None, 1:-1:step, 1:-1:step], rows, columns, side)
+        mean, fine = mean.masked_fill(~usable, float("inf")), fine.masked_fill(~usable, float("nan"))
+    darkest = mean.topk(max(1, int(_DARKEST * mean.shape[-1])), -1, largest=False, sorted=False).indices
+    typical = fine.gather(-1, darkest).flatten(2).nanmedian(-1).values
+    return (typical / (6 * _MEDIAN_ABSOLUTE)).nan_to_num(0.0).clamp(min=floor)
+
+
+def _across(lines: Tensor, weight: float, step: int, width: int) -> Tensor:
+    """Sum of every `step`-th pixel's left and right neighbours and `weight` times itself, along lines."""
+    left, at, right = (lines[..., first : width - 2 + first : step] for first in range(3))
+    return torch.add(left + right, at, alpha=weight)
+
+
+def _disagreement(lowest: Tensor) -> Tensor:
+    """Standard deviation (B, C) of the blocks' lowest levels about those of the blocks around them."""
+    apart = (lowest - _smoothed(lowest)).abs().flatten(2)
+    return (_MAD_TO_SIGMA * apart.nanmedian(-1).values).nan_to_num(0.0)
 
 
 def _spread(residual: Tensor, usable: Tensor | None, floor: float) -> Tensor:

@@ -19,6 +19,8 @@ from ctcnet.scan.platform import DetectionSettings
 LARGEST_CELL_UM = 30.0
 """Stain farther out than half of this is not taken for a cell's own."""
 
+_SPREAD_PX = 1.6  # working pixels that an outline is wider, in quadrature; a speck's is 3.7 to 4.6 um wide, not more
+_CONDENSED = 4.0  # times the least height, from which something as narrow as a speck is condensed chromatin
 _RESPONSE_SHARE = 0.5  # a lobed or hollow nucleus answers no filter for discs with more of its height than this
 
 
@@ -30,7 +32,7 @@ def find_cells(
     stains: list[int],
     position: Mapping[int, int],
 ) -> Found:
-    """Find the nuclei of a batch and measure the cells around them.
+    """Find the nuclei of a batch and measure the cells around them; faint specks of its stain are left out.
 
     Args:
         image: the working image.
@@ -54,7 +56,9 @@ def find_cells(
     for stain in stains:
         stained = _stained(image, background, settings.object_snr, stain, position[stain], cells)
         cells = Found(cells.image, cells.y, cells.x, np.maximum(cells.diameter_um, stained), cells.snr)
-    return cells
+    least_um = np.hypot(settings.nucleus_diameter_um[0], _SPREAD_PX * image.pixel_um)
+    bright = cells.snr >= _CONDENSED * settings.nucleus_snr
+    return cells.take((cells.diameter_um >= least_um) | bright)
 
 
 def _nuclei(

@@ -31,6 +31,8 @@ class DetectedEvents:
         noise: (C,) float32, standard deviation of the background's pixels in counts, at least the noise floor.
         specks_per_mm2: (C,) float32, peaks too small to be events per mm2 of area free of cells; 0 for channels in
             which nothing is looked for, NaN where no area is free of cells.
+        too_crowded: whether nuclei lie so close that no background is seen between them or that they can hardly be told
+            apart; then there are more cells than were found.
     """
 
     x_px: np.ndarray
@@ -43,6 +45,7 @@ class DetectedEvents:
     background: np.ndarray
     noise: np.ndarray
     specks_per_mm2: np.ndarray
+    too_crowded: bool = False
 
     def __len__(self) -> int:
         """Number of rows."""

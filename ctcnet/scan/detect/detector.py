@@ -82,7 +82,8 @@ class EventDetector:
         cells = find_cells(image, background, settings, self.nucleus, self.cell_channels, position)
         objects = find_objects(image, background, settings, self.object_channels, position, cells)
         specks = count_specks(image, background, settings, self.object_channels, position, cells, objects)
-        return assemble_events(image, background, settings, valid, counts.shape[-2:], cells, objects, specks)
+        shape = counts.shape[-2:]
+        return assemble_events(image, background, settings, self.nucleus, valid, shape, cells, objects, specks)
 
     def _check(self, counts: Tensor, valid: Tensor | None) -> None:
         expected = f"(B, {len(self.roles)}, H, W) float32, H and W at least 16"

@@ -24,7 +24,9 @@ def opened(plane: Tensor) -> Tensor:
     return largest_nearby(least_nearby(plane))
 
 
-def _extreme(plane: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _extreme(plane: Tensor, pick: Callable[..., Tensor]) -> Tensor:
     padded = F.pad(plane, (1, 1, 1, 1), mode="replicate")
-    rows = pick(pick(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
-    return pick(pick(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+    rows = pick(padded[:, :-2], padded[:, 1:-1])
+    pick(rows, padded[:, 2:], out=rows)
+    result = pick(rows[..., :-2], rows[..., 1:-1])
+    return pick(result, rows[..., 2:], out=result)

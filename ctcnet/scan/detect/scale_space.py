@@ -100,7 +100,7 @@ def find_peaks(plane: Tensor, pixel_um: float, range_um: tuple[float, float], le
     scales: list[float] = []
     for index, diameter in enumerate(diameters):
         wider = blur(plane, sigma / step * math.sqrt(SCALE_RATIO**2 - 1))
-        responses.append((plane - wider) / DISC_RESPONSE)
+        responses.append((plane - wider).div_(DISC_RESPONSE))
         scales.append(diameter)
         plane, sigma = wider, sigma * SCALE_RATIO
         last = index == len(diameters) - 1
@@ -112,9 +112,9 @@ def find_peaks(plane: Tensor, pixel_um: float, range_um: tuple[float, float], le
 
 
 def _octave_peaks(responses: list[Tensor], scales: list[float], step: int, least_height: Tensor) -> Peaks:
-    best = responses[0]
+    best = responses[0].clone()
     for response in responses[1:]:
-        best = torch.maximum(best, response)
+        torch.maximum(best, response, out=best)
     mask = (best >= largest_nearby(best)) & (best > least_height[:, None, None])
     image, row, column = mask.nonzero(as_tuple=True)
     values = torch.stack([response[image, row, column] for response in responses])

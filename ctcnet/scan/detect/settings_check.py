@@ -33,6 +33,15 @@ def check_detection(settings: DetectionSettings, roles: Sequence[str], pixel_siz
             found=str(pixel_size_um),
             fix="state the pixel size in um with --pixel-size-um",
         )
+    check_detection_values(settings)
+
+
+def check_detection_values(settings: DetectionSettings) -> None:
+    """Refuse values that the detector cannot work with on any cartridge.
+
+    Raises:
+        SettingError: a range or limit that makes no sense.
+    """
     for name in ("nucleus_diameter_um", "cell_diameter_um"):
         _check_range(name, getattr(settings, name))
     for name in _POSITIVE:

@@ -81,10 +81,14 @@ def _taps(size: int, reduced: int, factor: int, device: torch.device) -> list[Te
 
 
 def _reduced(plane: Tensor, rows: list[Tensor | slice], columns: list[Tensor | slice]) -> Tensor:
-    summed = plane[:, rows[0]]
-    for taken in rows[1:]:
-        summed = summed + plane[:, taken]
-    result = summed[:, :, columns[0]]
-    for taken in columns[1:]:
-        result = result + summed[:, :, taken]
-    return result / (len(rows) * len(columns))
+    summed = _sum([plane[:, taken] for taken in rows])
+    return _sum([summed[:, :, taken] for taken in columns]).div_(len(rows) * len(columns))
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    if len(parts) == 1:
+        return parts[0].clone()
+    total = parts[0] + parts[1]
+    for part in parts[2:]:
+        total += part
+    return total

@@ -11,7 +11,7 @@ from ctcnet.scan.measure.local_chance import expected_chance_contacts
 from ctcnet.scan.measure.marker_calls import any_positive
 from ctcnet.scan.measure.references import LeukocyteReference
 
-CONTACT_GAP_UM = 1.0
+CONTACT_GAP_UM = 2.0
 """Cells whose outlines come nearer than this touch; the detector joins cells to clusters by the same distance."""
 
 LARGEST_RADIUS_UM = 20.0

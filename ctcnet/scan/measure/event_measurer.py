@@ -15,7 +15,15 @@ from ctcnet.scan.measure.cluster_rows import fill_cluster_rows
 from ctcnet.scan.measure.masks import flood, opened, perimeter_px
 from ctcnet.scan.measure.neighbours import Place, find_neighbours, outside_cells, own_territory
 from ctcnet.scan.measure.nuclei import count_nuclei
-from ctcnet.scan.measure.patches import Patches, clear_outermost, cut_patches, smooth, squared_distance
+from ctcnet.scan.measure.patches import (
+    Patches,
+    barred,
+    clear_outermost,
+    cut_patches,
+    smooth,
+    squared_distance,
+    weighted_sum,
+)
 
 UNSTAINED_ROLES: tuple[str, ...] = ("transmitted", "scatter", "none")
 """Roles that are measured, but whose light does not make a cell's outline."""
@@ -211,11 +219,10 @@ class EventMeasurer:
         The nucleus' peak is its maximum after smoothing. The other stains come in rings, crescents and specks, where
         one bright speck must not hide the rest: theirs is the mean of the pixels above the mean.
         """
-        weight = disc.float()
-        mean = (level * weight).sum((2, 3)) / weight.sum((1, 2)).clamp_min(1)
-        bright = ((level > mean[:, :, None, None]) & disc).float()
-        peak = (level * bright).sum((2, 3)) / bright.sum((2, 3)).clamp_min(1)
-        peak[self._nucleus] = level[self._nucleus].masked_fill(~disc, -torch.inf).amax((1, 2))
+        mean = weighted_sum(level, disc.float()) / disc.sum((1, 2)).clamp_min(1)
+        above = (level - mean[:, :, None, None]).relu_().mul_(disc.float())
+        peak = mean + above.sum((2, 3)) / above.sign().sum((2, 3)).clamp_min(1)
+        peak[self._nucleus] = (level[self._nucleus] + barred(disc, -torch.inf)).amax((1, 2))
         return peak
 
     def _connected(self, positive: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
@@ -257,8 +264,8 @@ class EventMeasurer:
     def _stain(self, counts: Tensor, pixels: Tensor, background: Tensor, noise: Tensor) -> dict[str, np.ndarray]:
         """Stain of each channel above its background over `pixels` (N, h, w): the cell, or the centre without one."""
         weight = pixels.float()
-        mean = (counts * weight).sum((2, 3)) / weight.sum((1, 2)).clamp_min(1)
-        highest = counts.masked_fill(~pixels, -torch.inf).amax((2, 3))
+        mean = weighted_sum(counts, weight) / weight.sum((1, 2)).clamp_min(1)
+        highest = (counts + barred(pixels, -torch.inf)).amax((2, 3))
         highest = highest.masked_fill(highest.isneginf(), 0)  # events so close together that one has no pixel
         saturated = highest + background >= self.panel.full_scale * SATURATED_SHARE
         values = {"saturated": saturated[self._stained].any(0).cpu().numpy()}

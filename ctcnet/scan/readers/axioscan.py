@@ -14,7 +14,14 @@ from ctcnet.scan.readers.channel_files import ChannelFiles
 from ctcnet.scan.readers.channel_matching import match_file_channels
 from ctcnet.scan.readers.folder_listing import file_names
 from ctcnet.scan.readers.frame_channels import sort_frames
-from ctcnet.scan.readers.frame_grid import FrameGrid, in_order, incomplete_notes, missing_note, part_note
+from ctcnet.scan.readers.frame_grid import (
+    FrameGrid,
+    check_grid_size,
+    in_order,
+    incomplete_notes,
+    missing_note,
+    part_note,
+)
 from ctcnet.scan.readers.frame_shape import FrameShape, common_shape
 from ctcnet.scan.readers.grey_image import grey_shape
 from ctcnet.scan.readers.panel_choice import choose_pixel_size, panel_or_default
@@ -58,6 +65,7 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
     step_um = ((shape.width_px - overlap_x) * size_um, (shape.height_px - overlap_y) * size_um)
     grid = FrameGrid(rows, columns, platform.serpentine, *step_um)
     frames = in_order(grid.frame_at(row * columns + column, row, column) for row, column in whole)
+    check_grid_size((1 + max(row for row, _ in seen)) * (1 + max(column for _, column in seen)), path)
     holes = sorted(_rectangle(seen) - set(whole))
     missing = [grid.frame_at(row * columns + column, row, column) for row, column in holes]
     bit_depth = 8 if shape.bits == 8 else platform.bit_depth

@@ -19,7 +19,14 @@ from ctcnet.scan.readers.channel_files import ChannelFiles
 from ctcnet.scan.readers.channel_matching import match_file_channels
 from ctcnet.scan.readers.folder_listing import file_names
 from ctcnet.scan.readers.frame_channels import sort_frames
-from ctcnet.scan.readers.frame_grid import FrameGrid, in_order, incomplete_notes, missing_note, part_note
+from ctcnet.scan.readers.frame_grid import (
+    FrameGrid,
+    check_grid_size,
+    in_order,
+    incomplete_notes,
+    missing_note,
+    part_note,
+)
 from ctcnet.scan.readers.frame_shape import FrameShape, common_shape
 from ctcnet.scan.readers.grey_image import JPEG_ENDINGS, grey_shape
 from ctcnet.scan.readers.panel_choice import choose_pixel_size, panel_or_default
@@ -61,6 +68,7 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
     step_um = ((shape.width_px - overlap_x) * size_um, (shape.height_px - overlap_y) * size_um)
     grid = FrameGrid(rows, columns, platform.serpentine, *step_um)
     seen = [*whole, *incomplete]
+    check_grid_size(max(seen) - min(seen) + 1, path)
     frames = in_order(grid.frame(tile + 1, tile) for tile in whole)
     missing = in_order(grid.frame(tile + 1, tile) for tile in range(min(seen), max(seen) + 1) if tile not in whole)
     stretched = _is_stretched(names)

@@ -13,7 +13,9 @@ RUN_KEYS = ("numrows", "numcols", "camxsize", "camysize")
 """Fields of a run: rows and columns of the grid, size of the camera in pixels."""
 _LARGEST = {"numrows": 100, "numcols": 1000, "camxsize": 100_000, "camysize": 100_000}
 _TRUE, _FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n", "")
-_NUMBER = r"\s*(-?\d+(?:\.\d*)?)\s*"
+_DIGITS = 12
+"""Longest number that is read: more digits are no size and no place."""
+_NUMBER = rf"\s*(-?\d{{1,{_DIGITS}}}(?:\.\d*)?)\s*"
 _LOCATION = re.compile(rf"\s*\({_NUMBER},{_NUMBER}\)\s*\({_NUMBER},{_NUMBER}\)\s*")
 
 
@@ -63,12 +65,12 @@ def run_sizes(record: Mapping[str, str], path: Path) -> dict[str, int]:
     sizes = {}
     for key in RUN_KEYS:
         text = record.get(key, "").strip()
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _LARGEST[key]:
+        if not text.isascii() or not text.isdigit() or len(text) > _DIGITS or not 1 <= int(text) <= _LARGEST[key]:
             raise CartridgeError(
                 f"has a run whose {key} cannot be used",
                 where=path,
                 expected=f"a whole number from 1 to {_LARGEST[key]}",
-                found=text or "nothing",
+                found=text[:40] or "nothing",
                 fix="export the record again from the scanner, or move it away",
             )
         sizes[key] = int(text)
@@ -79,7 +81,11 @@ def recorded_event(record: Mapping[str, str]) -> RecordedEvent | None:
     """An event from its fields framenum, location '(x,y)(x,y)' and assigned; None where they cannot be understood."""
     frame, location = record.get("framenum", "").strip(), _LOCATION.fullmatch(record.get("location", ""))
     assigned = record.get("assigned", "").strip().casefold()
-    if not (frame.isascii() and frame.isdigit()) or location is None or assigned not in (*_TRUE, *_FALSE):
+    if (
+        not (frame.isascii() and frame.isdigit() and len(frame) <= _DIGITS)
+        or location is None
+        or assigned not in (*_TRUE, *_FALSE)
+    ):
         return None
     x1, y1, x2, y2 = (float(text) for text in location.groups())
     return RecordedEvent(int(frame), (x1, y1, x2, y2), assigned in _TRUE)

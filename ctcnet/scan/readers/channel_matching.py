@@ -64,8 +64,7 @@ def match_file_channels(
     there = tuple(index for index in range(len(panel.channels)) if index in found)
     kept = Panel(panel.name, tuple(panel.channels[index] for index in there), panel.bit_depth, panel.pixel_size_um)
     notes = [
-        Note("channel_absent", f"the files hold no channel {channel.marker}, which plays no role; it is left out")
-        for channel in lacking
+        Note("channel_absent", f"the files have no {channel.marker} channel; no result needs it") for channel in lacking
     ]
     notes += [
         Note("channel_ignored", f"the files' channel {name} is not in the panel '{panel.name}'; it is left out")

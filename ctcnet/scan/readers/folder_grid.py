@@ -9,7 +9,7 @@ from pathlib import Path
 from ctcnet.errors import CartridgeError
 from ctcnet.scan.cartridge import Frame, Note
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.readers.frame_grid import FrameGrid
+from ctcnet.scan.readers.frame_grid import FrameGrid, check_grid_size
 from ctcnet.scan.readers.stage_positions import check_places_unique, empty_places
 
 Key = tuple[tuple[str, int], ...]
@@ -62,6 +62,7 @@ def place_frames(
             for key, entry, row, column in zip(keys, numbers, rows, columns, strict=True)
         }
         last = max(frame.number for frame in frames.values()) if "frame" in numbers[0] else 0
+        check_grid_size((1 + max(rows)) * (1 + max(columns)), path)
         gaps = empty_places(rows, columns)
         missing = [
             grid.frame_at(last + place if last else 1 + row * grid.columns + column, row, column)
@@ -81,8 +82,10 @@ def place_frames(
                 found=str(outside[0]),
                 fix="mend grid_rows and grid_columns in the platform file",
             )
+        check_grid_size(max(entry["frame"] for entry in numbers) - first + 1, path)
         return _by_number(keys, lambda number: grid.frame(number, number - first), platform)
     first = min(entry["frame"] for entry in numbers)
+    check_grid_size(max(entry["frame"] for entry in numbers) - first + 1, path)
     apart = FrameGrid(1, 2 * (max(entry["frame"] for entry in numbers) - first) + 1, False, step_x, step_y)
     found = _by_number(keys, lambda number: apart.frame_at(number, 0, 2 * (number - first)), None)
     message = "the names of the files do not say where the frames lie; no frame has neighbours, positions in the "

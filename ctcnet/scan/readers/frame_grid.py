@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from ctcnet.errors import CartridgeError
 from ctcnet.scan.cartridge import Frame, Note
 
+LARGEST_GRID = 200_000
+"""Places of a grid: some hundred times a cartridge. More come from a wrong number in a name or a position."""
 _NAMED_FRAMES = 10
 """Frames that a note names before it only counts them."""
 
@@ -44,6 +48,18 @@ class FrameGrid:
         return Frame(number, row, column, column * self.step_x_um, row * self.step_y_um)
 
 
+def check_grid_size(places: int, where: Path) -> None:
+    """Raise CartridgeError where a grid has more than `LARGEST_GRID` places."""
+    if places > LARGEST_GRID:
+        raise CartridgeError(
+            "has frames that lie too far apart for one cartridge",
+            where=where,
+            expected=f"a grid of at most {LARGEST_GRID} places",
+            found=str(places) if places < 10**15 else "far more",
+            fix="look for a wrong number in a file's name or position, and keep one scan in each folder",
+        )
+
+
 def in_order(frames: Iterable[Frame]) -> list[Frame]:
     """Frames in the order of their place: row, then column."""
     return sorted(frames, key=lambda frame: (frame.row, frame.column))
@@ -63,7 +79,7 @@ def part_note(there: int, complete: int) -> list[Note]:
     """A note where only a part of a complete scan is there."""
     if there == complete:
         return []
-    return [Note("partial_scan", f"{there} of {complete} tiles are there; only their area is counted")]
+    return [Note("partial_scan", f"only {there} of {complete} tiles are there; results are of their area alone")]
 
 
 def incomplete_notes(numbers: Iterable[int]) -> list[Note]:

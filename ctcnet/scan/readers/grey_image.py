@@ -49,7 +49,7 @@ def read_grey(path: Path, shape: FrameShape, out: np.ndarray) -> None:
 def _opened_jpeg(path: Path) -> Image.Image:
     try:
         return Image.open(path, formats=("JPEG",))
-    except (OSError, SyntaxError, ValueError) as cause:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as cause:
         raise _damaged(path, cause) from cause
 
 

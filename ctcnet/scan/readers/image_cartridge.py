@@ -14,6 +14,7 @@ from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Cartridge, Frame, Note
 from ctcnet.scan.platform import Platform
 from ctcnet.scan.readers.channel_matching import match_file_channels
+from ctcnet.scan.readers.frame_grid import check_grid_size
 from ctcnet.scan.readers.image_facts import settle_bit_depth, settle_panel
 from ctcnet.scan.readers.lazy_image import LazyImage, Region
 from ctcnet.scan.readers.panel_choice import choose_pixel_size
@@ -28,6 +29,9 @@ from ctcnet.scan.readers.virtual_frames import cut_image
 
 LARGEST_CAMERA_PX = 6000
 """Images longer than this are no camera frames; several of them are several slides."""
+
+
+_LARGEST_STAGE_UM = 1e6
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,7 @@ def _placed(images: Sequence[LazyImage], typical: LazyImage, facts: _Facts, comm
     along_x, along_y = _grid(images, typical, facts.pixel_size_um, common.path)
     rows, columns = along_y.index.tolist(), along_x.index.tolist()
     check_places_unique(rows, columns, [image.name for image in images], common.path)
+    check_grid_size((1 + max(rows)) * (1 + max(columns)), common.path)
     size = facts.pixel_size_um
     order = sorted(range(len(images)), key=lambda place: (rows[place], columns[place]))
     placed = [
@@ -272,7 +277,7 @@ def _check_frames(images: Sequence[LazyImage], typical: LazyImage, path: Path) -
             found=", ".join(f"{image.name} ({image.width_px} x {image.height_px} px)" for image in images[:6]),
             fix="give each image as a cartridge of its own",
         )
-    without = [image.name for image in images if image.position_um is None]
+    without = [image.name for image in images if image.position_um is None or not _on_a_slide(image.position_um)]
     if without:
         raise CartridgeError(
             f"{len(without)} of its {len(images)} images do not state where they lie",
@@ -282,6 +287,11 @@ def _check_frames(images: Sequence[LazyImage], typical: LazyImage, path: Path) -
             fix="write the stage positions into the metadata, or save one file per frame and use --layout folder with "
             "a --pattern that holds {row} and {column}",
         )
+
+
+def _on_a_slide(position_um: tuple[float, float]) -> bool:
+    """Whether a position is one of a microscope's stage: not NaN, nor beyond a metre."""
+    return all(abs(part) <= _LARGEST_STAGE_UM for part in position_um)
 
 
 def _grid(

@@ -75,10 +75,10 @@ def parse_ome_xml(text: str, where: Path) -> tuple[OmeImage, ...]:
     """
     try:
         root = fromstring(text.encode("utf-8"), forbid_dtd=True)
-    except ParseError as cause:
-        raise CartridgeError(f"has malformed OME-XML ({cause})", where=where, fix="export the image again") from cause
     except DefusedXmlException as cause:
         raise CartridgeError("has OME-XML with a document type, which is refused", where=where) from cause
+    except (ParseError, ValueError, LookupError) as cause:  # LookupError: an encoding that does not exist
+        raise CartridgeError(f"has malformed OME-XML ({cause})", where=where, fix="export the image again") from cause
     own_uuid = root.get("UUID")
     try:
         images = tuple(_image(element, own_uuid, where) for element in root.findall("{*}Image"))

@@ -23,6 +23,7 @@ from ctcnet.scan.readers.zarr_metadata import ZarrImage, parse_multiscale
 
 LAYOUT = "ome_zarr"
 _METADATA_FILES = ("zarr.json", ".zattrs")
+_MOST_CHUNKS = 10_000_000
 
 
 def recognises(path: Path) -> bool:
@@ -113,7 +114,7 @@ def _ome_attributes(folder: Path) -> Mapping[str, Any]:
             found = attributes.get("ome", attributes)
             if isinstance(found, Mapping) and found:
                 return found
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError) as cause:
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, RecursionError) as cause:
             raise FrameError(
                 f"has metadata that are no JSON mapping ({cause})", where=file, fix="copy or export the image again"
             ) from cause
@@ -125,7 +126,10 @@ def _open_image(folder: Path, number: int) -> tuple[LazyImage, list[Note]]:
     zarr = import_extra("zarr", "scan")
     try:
         array = zarr.open_array(str(folder / stated.array_path), mode="r")
+        _check_chunks(array, folder)
         lost = array.nchunks - array.nchunks_initialized
+    except CartridgeError:
+        raise
     except Exception as cause:  # zarr raises nearly every kind of exception on damaged metadata
         raise _damaged(folder, cause) from cause
     order = _axis_order(stated, array.shape, folder)
@@ -147,6 +151,18 @@ def _open_image(folder: Path, number: int) -> tuple[LazyImage, list[Note]]:
         message = f"{folder.name} does not store {lost} of its chunks: they are empty, or were lost in copying"
         notes.append(Note("chunks_not_stored", message))
     return image, notes
+
+
+def _check_chunks(array: Any, folder: Path) -> None:
+    """Refuse metadata that claim more chunks than can be looked for one by one."""
+    if array.nchunks > _MOST_CHUNKS:
+        raise CartridgeError(
+            "claims an impossible size",
+            where=folder,
+            expected=f"at most {_MOST_CHUNKS} chunks",
+            found=f"shape {tuple(array.shape)}, chunks of {tuple(array.chunks)}",
+            fix="its metadata are damaged: copy or export the image again, in larger chunks where it is as large",
+        )
 
 
 def _axis_order(stated: ZarrImage, shape: Sequence[int], folder: Path) -> tuple[int, ...]:

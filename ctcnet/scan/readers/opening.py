@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,8 @@ from ctcnet.errors import CartridgeError, SettingError
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.platform import Platform, load_platform
+from ctcnet.scan.readers.file_pattern import FilePattern
+from ctcnet.scan.readers.name_numbers import LARGEST_FRAME_NUMBER
 from ctcnet.scan.readers.panel_choice import check_pixel_size
 
 LAYOUTS: dict[str, str] = {
@@ -22,6 +25,8 @@ LAYOUTS: dict[str, str] = {
     "bioio": "any file that the BioIO library reads: --layout bioio",
 }
 """Layouts and what each looks for."""
+
+_SIMULATION_FILE = "simulation.json"
 
 _ASKED_FOR = ("folder", "bioio")
 """Layouts that are never recognised: they would fit nearly anything."""
@@ -55,12 +60,15 @@ def open_cartridge(
     if pixel_size_um is not None:
         check_pixel_size(pixel_size_um, path)
     chosen_platform = None if platform is None else load_platform(platform)
-    name = _wanted_layout(layout, chosen_platform, pattern) or recognised_layout(path)
+    name = wanted_layout(layout, chosen_platform, pattern) or recognised_layout(path)
     reader = _reader(name)
     settings = load_platform(name) if chosen_platform is None else chosen_platform
     extra = {"pattern": pattern} if name == "folder" else {}
     cartridge: Cartridge = reader.open_cartridge(path, settings, panel, pixel_size_um, **extra)
     check_pixel_size(cartridge.pixel_size_um, path)
+    _check_geometry(cartridge)
+    if _is_simulated(path):
+        cartridge.metadata["simulated"] = True
     return cartridge
 
 
@@ -89,6 +97,18 @@ def recognised_layout(path: Path) -> str:
     return found[0]
 
 
+def _is_simulated(path: Path) -> bool:
+    """Whether `ctcnet simulate cartridge` wrote it: its simulation.json stands in the folder, or beside the file."""
+    for folder in (path, path.resolve().parent):
+        try:
+            content = json.loads((folder / _SIMULATION_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and content.get("simulated") is True:
+            return True
+    return False
+
+
 def _check_there(path: Path) -> None:
     try:
         exists, empty = path.exists(), path.is_dir() and not any(path.iterdir())
@@ -102,8 +122,45 @@ def _check_there(path: Path) -> None:
         raise CartridgeError("is an empty folder", where=path, expected="the frames of a scan", fix="copy it again")
 
 
-def _wanted_layout(layout: str | None, platform: Platform | None, pattern: str | None) -> str | None:
-    """The layout that the user asked for, in whichever way; None where in no way."""
+def _check_geometry(cartridge: Cartridge) -> None:
+    """Refuse numbers beyond 32 bits, frames that share most of their pixels, a rim that covers everything."""
+    highest = max(frame.number for frame in (*cartridge.frames, *cartridge.missing))
+    if highest > LARGEST_FRAME_NUMBER:
+        raise CartridgeError(
+            "has a frame with an impossible number",
+            where=cartridge.path,
+            expected=f"at most {LARGEST_FRAME_NUMBER}",
+            found=str(highest),
+            fix="rename the files: numbers count the frames, they are no dates",
+        )
+    size = {"columns": cartridge.frame_width_px, "rows": cartridge.frame_height_px}
+    for name, overlap in (("columns", cartridge.overlap_x_px), ("rows", cartridge.overlap_y_px)):
+        if 2 * overlap > size[name]:
+            raise CartridgeError(
+                f"has frames that share {overlap} of their {size[name]} {name}",
+                where=cartridge.path,
+                expected="at most half",
+                fix="check the overlap in the platform file or the scanner's record, and the pixel size",
+            )
+    for name, count in (("columns", cartridge.columns), ("rows", cartridge.rows)):
+        if 2 * cartridge.rim_px >= count * size[name] and cartridge.rim_px:
+            raise CartridgeError(
+                "would be covered by its rim",
+                where=cartridge.path,
+                expected=f"a rim of less than half of {count * size[name]} {name}",
+                found=f"{cartridge.rim_px} {name}",
+                fix="check rim_um in the platform file, and the pixel size",
+            )
+
+
+def wanted_layout(layout: str | None, platform: Platform | None, pattern: str | None) -> str | None:
+    """The layout that the user asked for, in whichever way; None where in no way.
+
+    Raises:
+        SettingError: there is no such layout, different ones are asked for, or the pattern is wrong.
+    """
+    if pattern is not None:
+        FilePattern(pattern)
     asked = {
         "--layout": None if layout is None else layout.strip().casefold().replace("-", "_"),
         "--pattern": None if pattern is None else "folder",

@@ -58,7 +58,7 @@ def read_scan_yaml(path: Path) -> ScanInfo:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
     except (OSError, UnicodeDecodeError) as cause:
         raise CartridgeError(f"cannot be read ({cause})", where=path, fix="check its permissions") from cause
-    except (yaml.YAMLError, ValueError) as cause:
+    except (yaml.YAMLError, ValueError, RecursionError) as cause:
         raise _unusable(path, "is not valid YAML", str(cause)) from cause
     if not isinstance(content, Mapping):
         raise _unusable(path, "holds no mapping", type(content).__name__)

@@ -10,9 +10,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ctcnet.scan.results.svg import CLOUD_COLOUR, COLOURS, CTC_COLOUR, STYLE, new_axes, svg_text
+from ctcnet.scan.results.svg import CLOUD_COLOUR, COLOURS, CTC_COLOUR, LEGEND_IN, STYLE, new_axes, svg_text
 
 _MOST_POINTS = 20_000
 _MOST_MARKED = 2_000
@@ -53,8 +53,8 @@ def scatter_figure(scatter: Scatter) -> str:
     is_ctc = scatter.is_ctc.astype(bool)[known]
     x, y = (_above_floor(values[known].astype(np.float64)) for values in (scatter.x, scatter.y))
     with mpl.rc_context(STYLE):
-        labels = [f"{marker}, mean counts above background" for marker in (scatter.x_marker, scatter.y_marker)]
-        figure, axes = new_axes(5.2, 4.4, *labels)
+        x_label, y_label = (f"{name}, mean counts above background" for name in (scatter.x_marker, scatter.y_marker))
+        figure, axes = new_axes(5.2, 4.4, x_label, y_label, LEGEND_IN)
         cloud, marked = _thinned(~is_ctc, _MOST_POINTS), _thinned(is_ctc, _MOST_MARKED)
         axes.scatter(
             x[cloud], y[cloud], s=5, lw=0, color=CLOUD_COLOUR, alpha=0.35, label="other events", rasterized=True
@@ -68,7 +68,7 @@ def scatter_figure(scatter: Scatter) -> str:
             axes.set(xlim=(1, 100), ylim=(1, 100))
         for axis in (axes.xaxis, axes.yaxis):
             _plain_log_ticks(axis)
-        axes.legend(loc="lower left", markerscale=1.2)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, markerscale=1.4, handletextpad=0.3)
         return svg_text(figure, f"{scatter.x_marker} against {scatter.y_marker}")
 
 
@@ -79,7 +79,7 @@ def map_figure(points: MapPoints) -> str:
     fair_mm = (_EVENTS_PER_BIN * width * height / max(len(x), 1)) ** 0.5
     bin_mm = max(_BIN_UM / 1000, min(fair_mm, 1.0), max(width, height) / _MOST_BINS)
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = new_axes(9.4, float(np.clip(1.1 + 7.4 * height / width, 2.2, 7.5)), "x, mm", "y, mm")
+        figure, axes = new_axes(9.4, float(np.clip(0.7 + 6.8 * height / width, 1.9, 7.5)), "x, mm", "y, mm")
         if len(x):
             bins = [max(1, int(np.ceil(extent / bin_mm))) for extent in (width, height)]
             number, x_edges, y_edges = np.histogram2d(x, y, bins=bins)
@@ -113,17 +113,23 @@ def quality_figures(quality: Sequence[Mapping[str, Any]], markers: Sequence[str]
     texts = {
         "focus": ("Focus", "Fine detail of the cells, 1/µm. A dip is a frame out of focus."),
         "background": ("Background", "Counts between the cells. A slope is uneven staining or light."),
-        "saturated_share": ("Saturated pixels", "Share of pixels at the camera's limit."),
+        "saturated_share": ("Saturated pixels, %", "Share of pixels at the camera's limit."),
     }
     for key, (title, text) in texts.items():
-        series = [(marker, [record["channels"].get(marker, {}).get(key) for record in quality]) for marker in markers]
+        times = 100.0 if title.endswith("%") else 1.0
+        series = [(marker, _values(quality, marker, key, times)) for marker in markers]
         plots.append((title, series, text))
     return [(title, svg, text) for title, series, text in plots if (svg := _along_frames(title, frames, series))]
 
 
+def _values(quality: Sequence[Mapping[str, Any]], marker: str, key: str, times: float) -> list[float | None]:
+    values = [record["channels"].get(marker, {}).get(key) for record in quality]
+    return [None if value is None else times * value for value in values]
+
+
 def _along_frames(title: str, frames: Sequence[int], series: Sequence[tuple[str, Sequence[float | None]]]) -> str:
     with mpl.rc_context(STYLE):
-        figure, axes = new_axes(5.2, 3.4, "frame", title)
+        figure, axes = new_axes(5.2, 3.4, "frame", title, LEGEND_IN)
         drawn = 0
         for index, (name, values) in enumerate(series):
             numbers = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
@@ -131,9 +137,10 @@ def _along_frames(title: str, frames: Sequence[int], series: Sequence[tuple[str,
                 colour = COLOURS[index % len(COLOURS)]
                 axes.plot(frames, numbers, "." if len(frames) > 60 else ".-", color=colour, ms=5, lw=1, label=name)
                 drawn += 1
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         if drawn > 1:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=min(drawn, 5), handletextpad=0.3)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.15), ncols=min(drawn, 5), handletextpad=0.3)
         return svg_text(figure, title) if drawn else ""
 
 

@@ -14,18 +14,22 @@ from ctcnet.labels import CONTAINS_CTC, LabelSchema
 from ctcnet.output import new_output_file
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Note
+from ctcnet.scan.results.event_texts import EventTexts, event_texts
 from ctcnet.scan.results.figures import MapPoints, Scatter, map_figure, quality_figures, scatter_figure
-from ctcnet.scan.results.gallery import Picture, contrasts, merge_legend, pictures
+from ctcnet.scan.results.gallery import Picture, contrast_rule, contrasts, merge_legend, pictures
 from ctcnet.scan.results.report_texts import (
+    class_text,
     format_count,
     format_interval,
-    format_level,
     format_probability,
     group_notes,
 )
 
 _TEMPLATE = "report.html.jinja"
 _SCALE_BAR_UM = 10.0
+_TRIAL_VOLUME_ML = 7.5
+_PARTIAL_FLAGS = frozenset(("partial_scan", "missing_frames", "unreadable_frame"))
+_CLUSTER_TEXTS = {"homotypic": "other CTCs"}
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,18 @@ class _Shown:
     """One event of the gallery with what is written below its pictures."""
 
     picture: Picture
+    texts: EventTexts
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A part of the gallery; those `for_review` are coloured."""
+
+    anchor: str
     title: str
-    lines: tuple[str, ...]
-    warnings: tuple[str, ...]
+    text: str
+    events: list[_Shown]
+    for_review: bool
 
 
 def write_report(path: Path, given: ReportInput, *, overwrite: bool = False) -> None:
@@ -92,7 +105,12 @@ def write_report(path: Path, given: ReportInput, *, overwrite: bool = False) -> 
 
 def _page(given: ReportInput) -> str:
     drawn = contrasts(given.panel, given.background, given.scale, given.crops)
-    shown = [_shown(given, picture) for picture in pictures(given.crops, given.panel, drawn)]
+    ctc = given.schema.rollups.get(CONTAINS_CTC, ())
+    shown = [
+        _Shown(picture, event_texts({name: values[picture.row] for name, values in given.columns.items()},
+                                    given.panel.markers, given.schema.classes, ctc))
+        for picture in pictures(given.crops, given.panel, drawn)
+    ]  # fmt: skip
     groups = _groups(given, shown)
     field_um = given.crops.shape[-1] * given.pixel_size_um
     return _environment().get_template(_TEMPLATE).render(
@@ -101,6 +119,9 @@ def _page(given: ReportInput) -> str:
         total=given.counts["contains_ctc"],
         tables=_tables(given.counts),
         groups=groups,
+        scaled=given.counts["blood_volume_ml"] not in (None, _TRIAL_VOLUME_ML),
+        partial=any(note.flag in _PARTIAL_FLAGS for note in given.notes),
+        contrast_rule=contrast_rule(),
         shown=len(shown),
         contrasts=[entry.sentence for entry in drawn],
         legend=merge_legend(given.panel),
@@ -134,46 +155,39 @@ def _environment() -> Environment:
 
 def _tables(counts: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Mapping[str, Any]]]]]:
     """Tables of counts beside the classes: title and rows of name and estimate."""
-    tables = [("Classes", list(counts["classes"].items()))]
+    tables = [("Classes", [(class_text(name), entry) for name, entry in counts["classes"].items()])]
     if counts["phenotypes"]:
         tables.append(("Phenotype of the events that contain a CTC", list(counts["phenotypes"].items())))
     if counts["clusters"]:
-        rows = [(name, entry) for name, entry in counts["clusters"].items() if "count" in entry]
+        rows = [
+            (_CLUSTER_TEXTS.get(name, class_text(name)), entry)
+            for name, entry in counts["clusters"].items()
+            if "count" in entry
+        ]
         tables.append(("What the CTCs touch", rows))
     return tables
 
 
-def _groups(given: ReportInput, shown: Sequence[_Shown]) -> list[tuple[str, str, list[_Shown], bool]]:
-    """Parts of the gallery: title, explanation, events, whether they are for review."""
+def _groups(given: ReportInput, shown: Sequence[_Shown]) -> list[_Group]:
+    """Parts of the gallery, what to look at first at the top; only the first one may be empty."""
     ctc = given.schema.rollups.get(CONTAINS_CTC, ())
     label, unassigned, review = (given.columns[name] for name in ("label", "unassigned", "review"))
-    parts: dict[str, list[_Shown]] = {"called": [], "review": [], "others": []}
+    parts: dict[tuple[bool, bool], list[_Shown]] = {}
     for entry in shown:
         row = entry.picture.row
         called = label[row] in ctc and not unassigned[row]
-        parts["review" if review[row] else "called" if called else "others"].append(entry)
-    return [
-        ("Called a CTC", "Sorted by P(contains a CTC).", parts["called"], False),
-        ("For review", "A person has to decide on these; the reason stands with each.", parts["review"], True),
-        ("Others", "Most like a CTC among those not called one.", parts["others"], False),
+        parts.setdefault((called, bool(review[row])), []).append(entry)
+    doubtful = len(parts.get((True, True), []))
+    text = "None of these is for review; the most probable first."
+    if not parts.get((True, False)):
+        text = (
+            "None." if not doubtful else f"None: each of the {doubtful} events called a CTC is for review, see below."
+        )
+    decide = "A person has to decide on these; the reason stands with each."
+    groups = [
+        _Group("called", "Called a CTC", text, parts.get((True, False), []), False),
+        _Group("called-review", "Called a CTC, for review", decide, parts.get((True, True), []), True),
+        _Group("review", "Not called a CTC, for review", decide, parts.get((False, True), []), True),
+        _Group("others", "Others", "Most like a CTC among the rest.", parts.get((False, False), []), False),
     ]
-
-
-def _shown(given: ReportInput, picture: Picture) -> _Shown:
-    row = {name: values[picture.row] for name, values in given.columns.items()}
-    name = "unassigned" if row["unassigned"] else str(row["label"]).replace("_", " ")
-    kind = str(row["kind"]) if row["members"] < 2 else f"{row['kind']} of {row['members']}"
-    lines = [
-        f"{kind}, {float(row['diameter_um']):.1f} µm",
-        f"frame {row['frame']} at ({float(row['x_px']):.0f}, {float(row['y_px']):.0f}) px, event {row['event_id']}",
-    ]
-    levels = [f"{m} {format_level(float(row[f'snr_{m}']))}" for m in given.panel.markers if f"snr_{m}" in row]
-    if levels:
-        lines.append("signal to noise " + ", ".join(levels))
-    extra = [str(row["phenotype"]), str(row["partners"]).replace("+", " + ").replace("_", " ")]
-    if any(extra):
-        lines.append(", with ".join(filter(None, extra)) if extra[0] else f"with {extra[1]}")
-    reasons = [str(row[key]) for key in ("review_reason", "definition_reason") if row[key]]
-    flags = [flag.replace("_", " ") for flag in str(row["flags"]).split(";") if flag]
-    title = f"{name}, P(contains a CTC) {format_probability(row['p_contains_ctc'])}"
-    return _Shown(picture, title, tuple(lines), (*dict.fromkeys(reasons), *flags))
+    return [group for group in groups if group.events or group is groups[0]]

@@ -32,6 +32,11 @@ def group_notes(notes: Sequence[Note], most_frames: int = 12) -> list[NoteGroup]
     return groups
 
 
+def class_text(name: str) -> str:
+    """A class as people write it: 'ctc_neutrophil_cluster' is 'CTC neutrophil cluster'."""
+    return " ".join("CTC" if word == "ctc" else word for word in name.split("_"))
+
+
 def format_level(value: float) -> str:
     """A signal to noise ratio: one decimal below 10, none above."""
     return f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}"

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from ctcnet.errors import SettingError
@@ -45,6 +46,23 @@ def test_a_round_nucleus_is_one_cell_at_its_place(diameter_um):
     assert np.hypot(events.y_px[0] * PIXEL_UM - 40.3, events.x_px[0] * PIXEL_UM - 52.1) < 0.3
     assert events.diameter_um[0] == pytest.approx(diameter_um, rel=0.2)
     assert events.noise[0] == pytest.approx(5, rel=0.25)
+
+
+@pytest.mark.parametrize("place_um", [40.0, 40.3, 40.6, 40.9])
+def test_a_faint_speck_of_the_nuclear_stain_is_no_cell_but_condensed_chromatin_is(place_um):
+    y, x = np.indices((160, 160)) * PIXEL_UM
+    speck = np.exp(-((y - place_um) ** 2 + (x - 52.2) ** 2) / (2 * 0.4**2))
+    assert (
+        len(
+            detect(
+                frame() + np.float32(250) * speck.astype(np.float32) * np.array([1, 0, 0, 0], np.float32)[:, None, None]
+            )
+        )
+        == 0
+    )
+    image = frame()
+    image[0] += 4000 * speck
+    assert detect(image).kind.tolist() == [CELL]
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, 1.2])
@@ -171,6 +189,43 @@ def test_a_crowded_frame_loses_few():
     distance_um = KDTree(cells).query(truth)[0] * PIXEL_UM
     assert (distance_um < 1).mean() > 0.98
     assert len(cells) < 1.02 * len(truth)
+
+
+def spots(shape: tuple[int, int], places: np.ndarray, noise: float = 3.0) -> np.ndarray:
+    """Gaussian nuclei of height 2,000 (sigma 2 px) at whole pixels, on a background of 100 counts in four channels."""
+    image = np.zeros(shape, np.float32)
+    np.add.at(image, tuple(places.T), 2000 * 8 * np.pi)
+    counts = frame(shape, noise)
+    counts[0] += gaussian_filter(image, 2.0)
+    return counts
+
+
+def test_every_cell_of_a_dense_carpet_is_found_and_no_warning_given():
+    grid = np.mgrid[12:400:10, 12:400:10].reshape(2, -1).T  # every 6 um: 27,000 per mm2
+    events = detect(spots((410, 410), grid))
+    assert (events.kind == CELL).sum() == pytest.approx(len(grid), rel=0.02)
+    assert events.noise[0] < 15
+    assert not events.too_crowded
+
+
+def test_a_hundred_thousand_nuclei_in_a_frame_are_too_crowded():
+    rng = np.random.default_rng(1)
+    places = np.column_stack((rng.integers(0, 1036, 100_000), rng.integers(0, 1384, 100_000)))
+    events = detect(spots((1036, 1384), places))
+    assert events.too_crowded
+    assert len(events) < 100_000
+
+
+def test_nuclei_smeared_into_one_layer_are_too_crowded():
+    steps = np.rint(np.arange(2, 300, 3.78)).astype(int)
+    grid = np.array([(y, x) for y in steps for x in steps])
+    assert detect(spots((302, 302), grid)).too_crowded
+
+
+@pytest.mark.parametrize("cells", [0, 300])
+def test_ordinary_frames_are_not_too_crowded(cells):
+    places = np.random.default_rng(2).integers(0, 600, (cells, 2))
+    assert not detect(spots((600, 600), places)).too_crowded
 
 
 @pytest.mark.parametrize(

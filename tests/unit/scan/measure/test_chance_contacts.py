@@ -111,13 +111,13 @@ def test_counts_of_a_cartridge():
     columns = table(
         ["cell", "cell", "cell", "cell", "cluster", "object"],
         ["ctc", "leukocyte", "ctc", "leukocyte", "ctc_neutrophil_cluster", "debris"],
-        [0, 9.5, 300, 311, 4.7, 305],
+        [0, 9.5, 300, 312, 4.7, 305],
         [1, 0, 1, 0, 1, 0],
         [0, 500, 0, 0, 250, 0],
     )
     found = contact_counts(columns, labels, panel)
     assert set(found) == {"leukocyte"}
-    assert found["leukocyte"]["observed"] == 1  # 9.5 um is less than 4.5 + 4.5 + 1, 11 um is more
+    assert found["leukocyte"]["observed"] == 1  # 9.5 um is less than 4.5 + 4.5 + 2, 12 um is more
     assert found["leukocyte"]["tumour_cells"] == 2
     entry = MarkerReference("CD66b", "neutrophil", "mean_CD66b", 90, 20.0, 0.4, 100.0, 0.0, 0, "two_populations")
     found = contact_counts(columns, labels, panel, LeukocyteReference(90, {"CD66b": entry}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,3 +101,25 @@ def test_every_place_with_an_event_keeps_one_and_no_duplicate_counts(events):
     for x, y, *_ in events:
         near = [resolution.kept[i] for i, row in enumerate(rows) if np.hypot(row["x"] - x, row["y"] - y) <= 2.5]
         assert any(near) or len(near) > 2  # a chain of duplicates may leave its end
+
+
+def _with_unassigned(rows: list[dict], unassigned: list[bool]) -> FoundEvents:
+    return replace(found(rows), unassigned=np.array(unassigned))
+
+
+def test_an_unassigned_cluster_does_not_hide_a_member_that_is_called_ctc():
+    rows = [{"kind": CLUSTER, "p": 0.9}, {"parent": 0, "p": 0.8}, {"parent": 0, "p": 0.1}]
+    assert resolve_events(found(rows)).counted.tolist() == [True, False, False]
+    assert resolve_events(_with_unassigned(rows, [True, False, False])).counted.tolist() == [False, True, True]
+
+
+def test_an_unassigned_cluster_counts_where_no_member_is_sure_either():
+    rows = [{"kind": CLUSTER, "p": 0.9}, {"parent": 0, "p": 0.8}, {"parent": 0, "p": 0.1}]
+    assert resolve_events(_with_unassigned(rows, [True, True, False])).counted.tolist() == [True, False, False]
+
+
+def test_of_touching_ctcs_the_assigned_one_stands_for_both():
+    rows = [{"y": 0, "p": 0.95}, {"y": 9, "p": 0.9}]
+    resolution = resolve_events(_with_unassigned(rows, [True, False]))
+    assert resolution.counted.tolist() == [False, True]
+    assert resolution.members.tolist() == [0, 2]

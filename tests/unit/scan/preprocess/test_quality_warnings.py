@@ -104,6 +104,18 @@ def test_a_bubble_is_named():
     assert "bubble" in note.message
 
 
+def test_frames_whose_cells_cannot_be_told_apart_are_named():
+    frames = _frames()
+    for number in (2, 5):
+        frames[number]["too_crowded"] = True
+    (note,) = [note for note in cartridge_warnings(frames, PANEL) if note.flag == "too_crowded"]
+    assert f"frames {frames[2]['frame']}, {frames[5]['frame']}" in note.message
+    assert "too low" in note.message
+    for frame in frames:
+        frame["cells"] = frame["objects"] = 0
+    assert "too_crowded" in _flags(frames)
+
+
 def test_empty_crowded_and_sparse_frames_are_named():
     frames = _frames()
     frames[0]["cells"], frames[1]["cells"], frames[2]["cells"] = 0, 5000, 30

@@ -34,6 +34,13 @@ def test_called_and_reviewed_events_come_first_then_the_most_probable(make_colum
         assert np.all(np.diff(columns["p_contains_ctc"][part]) <= 0)
 
 
+def test_cells_of_a_counted_cluster_are_left_to_it(make_columns: Callable) -> None:
+    columns = make_columns(100)
+    rows = gallery_rows(columns, ("ctc",))
+    assert sorted(rows.tolist()) == np.flatnonzero(columns["counted"]).tolist()
+    assert len(rows) == 98
+
+
 def test_at_most_500_events_are_shown(make_columns: Callable) -> None:
     rows = gallery_rows(make_columns(800), ("ctc",))
     assert len(rows) == len(set(rows.tolist())) == 500
@@ -43,7 +50,7 @@ def test_black_is_background_and_white_is_stated(panel: Panel) -> None:
     drawn = contrasts(panel, BACKGROUND, SCALE, np.zeros((0, 3, 8, 8), np.uint16))
     assert [entry.black for entry in drawn] == [100, 20, 50]
     assert [entry.white for entry in drawn] == [900, 260, 450]
-    assert drawn[1].sentence == "CK: black 20, white 260 counts (background plus 8 times the scale)"
+    assert drawn[1].sentence == "CK: black 20, white 260 counts"
 
 
 def test_channel_without_levels_is_drawn_from_the_events_and_says_so(panel: Panel) -> None:

@@ -1,0 +1,102 @@
+"""A model meets a cartridge: channels by name, levels from the cartridge or the model, never mixed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ctcnet.errors import CartridgeError, ModelPanelError
+from ctcnet.panel import Channel, Panel
+from ctcnet.runtime import OnnxPredictor
+from ctcnet.scan.cartridge import Cartridge, Frame
+from ctcnet.scan.classification import BATCH_SIZE, CropClassifier, model_channels
+from ctcnet.scan.prologue import describe_levels, levels_of_model, sample_of
+
+pytestmark = pytest.mark.unit
+
+PANEL = Panel("three", (Channel("ck", "epithelial"), Channel("FITC", "none"), Channel("dapi", "nucleus")), 12, 0.5)
+
+
+def cartridge(panel: Panel = PANEL, frames: int = 1) -> Cartridge:
+    places = tuple(Frame(k + 1, 0, k, 0.0, 0.0) for k in range(frames))
+    return Cartridge(
+        "c", Path("c"), "folder", "folder", panel, 0.5, 64, 64, places, (), lambda index: np.zeros(0)
+    )  # fmt: skip
+
+
+def levels(scale: float | None = 50.0) -> dict:
+    entry = {"background": 10.0, "scale": scale, "noise": 1.0}
+    return {"source": "measured", "leukocytes": 100, "levels": {"ck": entry, "dapi": entry}, "notes": []}
+
+
+def test_channels_are_matched_by_name_and_others_are_not_fed(two_channel_card):
+    assert model_channels(PANEL, two_channel_card) == [2, 0]
+
+
+def test_a_missing_channel_lists_both_sides(two_channel_card):
+    panel = Panel("one", (Channel("DAPI", "nucleus"),), 12, 0.5)
+    with pytest.raises(ModelPanelError, match="CK") as error:
+        model_channels(panel, two_channel_card)
+    assert error.value.found == "DAPI"
+
+
+def test_a_channel_of_another_role_is_refused(two_channel_card):
+    panel = Panel("odd", (Channel("DAPI", "nucleus"), Channel("CK", "target")), 12, 0.5)
+    with pytest.raises(ModelPanelError, match="role"):
+        model_channels(panel, two_channel_card)
+
+
+def test_levels_of_the_cartridge_go_to_the_model_in_its_order(two_channel_card):
+    background, scale, source, notes = levels_of_model(levels(), two_channel_card, cartridge(), [2, 0])
+    assert source == "cartridge"
+    assert (background.tolist(), scale.tolist(), notes) == ([10.0, 10.0], [50.0, 50.0], [])
+
+
+def test_levels_not_known_are_the_models_and_said(two_channel_card):
+    background, scale, source, (note,) = levels_of_model(levels(None), two_channel_card, cartridge(), [2, 0])
+    assert (background, scale, source, note.flag) == (None, None, "model", "model_levels")
+
+
+def test_the_models_levels_are_not_those_of_another_bit_depth(two_channel_card):
+    with pytest.raises(CartridgeError, match="bit depth"):
+        levels_of_model(levels(None), two_channel_card, cartridge(replace(PANEL, bit_depth=8)), [2, 0])
+
+
+def test_a_model_of_the_mode_per_crop_says_so(two_channel_card):
+    card = replace(
+        two_channel_card,
+        normalization=replace(two_channel_card.normalization, mode="per_crop", background=None, scale=None),
+    )
+    _, _, source, (note,) = levels_of_model(levels(), card, cartridge(), [2, 0])
+    assert (source, note.flag) == ("per_crop", "per_crop_levels")
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(1, [0]), (3, [0, 1, 2]), (180, list(range(10, 180, 20)))])
+def test_the_sample_is_spread_evenly(frames, expected):
+    assert sample_of(cartridge(frames=frames)) == expected
+
+
+def test_levels_are_described_in_a_line():
+    line = describe_levels("c1", levels(None))
+    assert "c1" in line
+    assert "100 leukocytes" in line
+    assert "ck 10 + not known" in line
+
+
+def test_crops_are_classified_in_batches_as_the_predictor_does(write_linear_model):
+    predictor = OnnxPredictor(write_linear_model())
+    crops = np.random.default_rng(0).integers(0, 4096, (BATCH_SIZE + 3, 2, 8, 8)).astype(np.uint16)
+    background, scale = np.array([90.0, 40.0], np.float32), np.array([300.0, 200.0], np.float32)
+    found = CropClassifier(predictor, background, scale).classify(torch.from_numpy(crops.astype(np.float32)))
+    expected = predictor.predict(crops, background, scale)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_array_equal(found.unassigned, expected.unassigned)
+
+
+def test_no_crops(write_linear_model):
+    found = CropClassifier(OnnxPredictor(write_linear_model()), None, None).classify(torch.zeros(0, 2, 8, 8))
+    assert found.probabilities.shape == (0, 5)

@@ -21,7 +21,7 @@ from ctcnet.scan.frame_analysis import FrameAnalyser, FrameEvents
 from ctcnet.scan.territory import Place, Territories
 from ctcnet.scan.work_folder import WorkFolder
 
-PLACES_PER_UNIT = 8
+PLACES_PER_UNIT = 4
 """Fixed beforehand: results must not depend on where an earlier run was cut off."""
 
 

@@ -32,9 +32,9 @@ from truth_comparison import (
 )
 
 from ctcnet.cli import main as ctcnet
+from ctcnet.simulate.layouts.registry import find_layout
 
 LAYOUTS = ("celltracks", "bzscanner", "axioscan", "ome-tiff", "ome-zarr")
-PIXEL_SIZE_UM = {"celltracks": 0.64, "bzscanner": 0.591, "axioscan": 0.652, "ome-tiff": 0.64, "ome-zarr": 0.64}
 DENSITIES_PER_MM2 = (300, 1000, 1800)
 FRAMES, CTC, CLUSTERS_NEUTROPHIL, CLUSTERS_PLATELET = 6, 24, 12, 6
 BIAS_FRAMES, BIAS_FRAME_PX, BIAS_NUCLEI, BIAS_CTC, BIAS_CLUSTERS = 4, (420, 330), 60, 4, 2
@@ -168,7 +168,7 @@ def acceptance(arguments: argparse.Namespace) -> dict[str, Any]:
     pairs: dict[tuple[str, int], CartridgeComparison] = {}
     for layout in arguments.layouts:
         width, height = (arguments.frame_px[0],) * 2 if layout == "axioscan" else arguments.frame_px
-        area_mm2 = width * height * PIXEL_SIZE_UM[layout] ** 2 * 1e-6
+        area_mm2 = width * height * find_layout(layout).pixel_size_um ** 2 * 1e-6
         cartridges = {}
         for density in DENSITIES_PER_MM2:
             cartridges[density] = arguments.work / f"{layout}_{density}"

@@ -105,7 +105,7 @@ def _peer_frame(file: Path, network: torch.nn.Module) -> int:
     for region in regions:
         row, column = (round(value) + CROP_PX // 2 for value in region.centroid)
         crops.append(padded[:, row : row + CROP_PX, column : column + CROP_PX])
-        measured.append((region.area, *region.mean_intensity))
+        measured.append((region.area, *region.intensity_mean))
     with torch.inference_mode():
         for start in range(0, len(crops), 256):
             network(torch.from_numpy(np.stack(crops[start : start + 256]).astype(np.float32) / 4095))

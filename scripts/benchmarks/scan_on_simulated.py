@@ -54,9 +54,10 @@ def simulate(folder: Path, layout: str, seed: int, frame_px: tuple[int, int], nu
         raise SystemExit(f"{folder} could not be simulated")
 
 
-def scan(cartridges: Sequence[Path], model: Path, out: Path, threads: int) -> None:
-    """Scan cartridges with the real command."""
-    options = ["--model", model, "-o", out, "--threads", threads, "--device", "cpu", "--overwrite"]
+def scan(cartridges: Sequence[Path], layout: str, model: Path, out: Path, threads: int) -> None:
+    """Scan cartridges with the real command; OME files do not say what was stained."""
+    panel = ["--panel", find_layout(layout).panel] if layout.startswith("ome") else []
+    options = [*panel, "--model", model, "-o", out, "--threads", threads, "--device", "cpu", "--overwrite"]
     command = [sys.executable, "-m", "ctcnet", "scan", *map(str, cartridges), *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -176,7 +177,7 @@ def acceptance(arguments: argparse.Namespace) -> dict[str, Any]:
             numbers |= {"clusters-neutrophil": CLUSTERS_NEUTROPHIL, "clusters-platelet": CLUSTERS_PLATELET}
             simulate(cartridges[density], layout, arguments.first_seed + density, (width, height), numbers)
         out = arguments.work / "results" / layout
-        scan(list(cartridges.values()), arguments.model, out, arguments.threads)
+        scan(list(cartridges.values()), layout, arguments.model, out, arguments.threads)
         for density, cartridge in cartridges.items():
             pairs[layout, density] = compare_cartridge(cartridge, out / cartridge.name)
     names = [{"layout": layout, "nuclei per mm2": density} for layout, density in pairs]
@@ -206,7 +207,7 @@ def bias(arguments: argparse.Namespace) -> dict[str, Any]:
         for seed, cartridge in enumerate(cartridges, arguments.first_seed + 1):
             simulate(cartridge, layout, seed, frame_px, numbers)
         out = arguments.work / "results" / f"{layout}_seeds"
-        scan(cartridges, arguments.model, out, arguments.threads)
+        scan(cartridges, layout, arguments.model, out, arguments.threads)
         differences: dict[str, list[tuple[float, float]]] = {}
         for cartridge in cartridges:
             pair = compare_cartridge(cartridge, out / cartridge.name)
@@ -239,7 +240,7 @@ def _numbers(pair: CartridgeComparison) -> dict[str, tuple[float, float]]:
     called = pair.found["counted"] & np.isin(pair.found["label"], CTC_CLASSES) & ~pair.found["unassigned"]
     return {
         "cells": (pair.found_scored.sum(), pair.scored.sum()),
-        "cells within 4 um of a true CTC": (
+        "true CTC cells with a cell within 4 um": (
             np.minimum(near_count(at[ctc_cells], found, MATCH_UM), 1).sum(),
             ctc_cells.sum(),
         ),

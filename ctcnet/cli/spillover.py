@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from ctcnet.crops.image_file import read_image
     from ctcnet.output import check_not_input, check_output, new_output_file
     from ctcnet.panel import load_panel
-    from ctcnet.scan.spillover_estimate import estimate_spillover, spillover_yaml
+    from ctcnet.scan.preprocess.spillover_estimate import estimate_spillover, spillover_yaml
 
     panel = load_panel(args.panel)
     files = [(_marker(word, panel.markers), Path(word.partition("=")[2])) for word in args.images]

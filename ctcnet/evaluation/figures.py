@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,33 +13,15 @@ from matplotlib.figure import Figure
 from ctcnet.evaluation.risk_coverage import risk_coverage
 from ctcnet.evaluation.scored_crops import ScoredCrops
 from ctcnet.metrics import precision_recall_curve
-
-COLOURS: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D", "#A6761D")
-"""Colours that stay apart for colour-blind readers (Okabe and Ito 2008), then line styles repeat them."""
+from ctcnet.svg_figure import COLOURS, STYLE, svg_text
 
 _STYLES: tuple[str, ...] = ("-", "--", ":", "-.")
 _POINTS = 300
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "ctcnet",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a94a0",
-    "axes.labelcolor": "#28313b",
-    "xtick.color": "#55606c",
-    "ytick.color": "#55606c",
-    "axes.grid": True,
-    "grid.color": "#e6eaee",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
 
 
 def precision_recall_figure(scored: ScoredCrops, note: str = "") -> str:
     """Precision against recall of each class that has crops, one against the rest."""
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(STYLE):
         figure, axes = _new_axes("recall", "precision", note)
         for index, name in enumerate(scored.schema.classes):
             positive = scored.truth == index
@@ -51,12 +32,12 @@ def precision_recall_figure(scored: ScoredCrops, note: str = "") -> str:
                 axes.plot(recall[keep], precision[keep], style, color=COLOURS[index % len(COLOURS)], lw=1.8, label=name)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
         axes.legend(loc="lower left")
-        return _svg(figure, "Precision-recall curves")
+        return svg_text(figure, "Precision-recall curves")
 
 
 def risk_coverage_figure(scored: ScoredCrops, note: str = "") -> str:
     """Error among the crops kept, against the fraction kept; a point marks what the model leaves unassigned."""
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(STYLE):
         figure, axes = _new_axes("fraction of crops kept (most certain first)", "error among those kept", note)
         correct = scored.called == scored.truth
         coverage, risk = risk_coverage(scored.probabilities.max(axis=1), correct)
@@ -68,12 +49,12 @@ def risk_coverage_figure(scored: ScoredCrops, note: str = "") -> str:
             axes.plot([kept.mean()], [error], "o", color=COLOURS[1], label="as set: rest is unassigned")
             axes.legend(loc="upper left")
         axes.set(xlim=(0, 1.01), ylim=(0, max(float(risk.max()) * 1.1, 0.01)))
-        return _svg(figure, "Risk-coverage curve")
+        return svg_text(figure, "Risk-coverage curve")
 
 
 def log_odds_figure(calibration: Mapping[str, Any], note: str = "") -> str:
     """Observed against predicted log-odds of the roll-up, with exact intervals; open ends run to the frame."""
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(STYLE):
         figure, axes = _new_axes("predicted log-odds", "observed log-odds", note)
         bins = calibration["bins"]
         ends = [bound for entry in bins for bound in entry["observed_interval"] if bound is not None]
@@ -92,12 +73,12 @@ def log_odds_figure(calibration: Mapping[str, Any], note: str = "") -> str:
                 axes.plot([place], [entry["observed_log_odds"]], "o", color=COLOURS[0], ms=5)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
         axes.legend(loc="upper left")
-        return _svg(figure, "Reliability of P(contains a CTC) in log-odds")
+        return svg_text(figure, "Reliability of P(contains a CTC) in log-odds")
 
 
 def top_label_figure(scored: ScoredCrops, bins: int, note: str = "") -> str:
     """Accuracy against confidence of the class called, in equal-width bins; dots grow with the number of crops."""
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(STYLE):
         figure, axes = _new_axes("confidence of the class called", "fraction correct", note)
         confidence, correct = scored.probabilities.max(axis=1), scored.called == scored.truth
         place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -109,7 +90,7 @@ def top_label_figure(scored: ScoredCrops, bins: int, note: str = "") -> str:
         axes.scatter(x, y, s=20 + 160 * number / number.max(), color=COLOURS[0], alpha=0.85, label="crops in a bin")
         axes.set(xlim=(0, 1.03), ylim=(-0.02, 1.05))
         axes.legend(loc="upper left", markerscale=0.6)
-        return _svg(figure, "Reliability of the class called")
+        return svg_text(figure, "Reliability of the class called")
 
 
 def _new_axes(xlabel: str, ylabel: str, note: str) -> tuple[Figure, Axes]:
@@ -128,10 +109,3 @@ def _thin(count: int) -> np.ndarray:
     if count <= _POINTS:
         return np.arange(count)
     return np.unique(np.r_[np.linspace(0, count - 1, _POINTS), np.geomspace(1, count - 1, _POINTS // 3)].astype(int))
-
-
-def _svg(figure: Figure, title: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)

@@ -22,8 +22,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from ctcnet.scan.detect.detected_events import CELL, CLUSTER, OBJECT, DetectedEvents
+from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
+from ctcnet.scan.event_kinds import CELL, CLUSTER, OBJECT
 from ctcnet.scan.platform import load_platform
 
 PIXEL_SIZE_UM = 0.59

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ctcnet.scan.detect.background import Background
 from ctcnet.scan.detect.crowding import is_too_crowded
-from ctcnet.scan.detect.detected_events import CELL, CLUSTER, OBJECT, DetectedEvents
+from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.found import Found
 from ctcnet.scan.detect.grouping import group_cells
 from ctcnet.scan.detect.working_image import WorkingImage
+from ctcnet.scan.event_kinds import CELL, CLUSTER, OBJECT
 from ctcnet.scan.platform import DetectionSettings
 
 _Columns = dict[str, np.ndarray]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ctcnet.cartridge_levels import NOISE_FACTOR
+
 BLOCK_UM = 64.0
 """Side of the blocks in which the background is measured: several cells wide, well below a field's unevenness."""
 
@@ -15,7 +17,6 @@ _SAMPLES_PER_SIDE = 15
 _CLIPPINGS = 3
 _CLIP_SIGMAS = 4.0
 _LOWER_SIGMA = 0.158655
-_MAD_TO_SIGMA = 1.4826
 _MEDIAN_ABSOLUTE = 0.6745
 _GRAIN_SHARE, _GRAIN_SIGMAS = 0.35, 0.454
 _LOWEST = 0.05
@@ -194,7 +195,7 @@ def _across(lines: Tensor, weight: float, step: int, width: int) -> Tensor:
 def _disagreement(lowest: Tensor) -> Tensor:
     """Standard deviation (B, C) of the blocks' lowest levels about those of the blocks around them."""
     apart = (lowest - _smoothed(lowest)).abs().flatten(2)
-    return (_MAD_TO_SIGMA * apart.nanmedian(-1).values).nan_to_num(0.0)
+    return (NOISE_FACTOR * apart.nanmedian(-1).values).nan_to_num(0.0)
 
 
 def _spread(residual: Tensor, usable: Tensor | None, floor: float) -> Tensor:
@@ -204,9 +205,9 @@ def _spread(residual: Tensor, usable: Tensor | None, floor: float) -> Tensor:
     residual = residual.flatten(2)
     spread = residual.masked_fill(residual > 0, float("nan")).abs().nanmedian(-1).values
     for _ in range(_CLIPPINGS):
-        limit = _CLIP_SIGMAS * (_MAD_TO_SIGMA * spread).clamp(min=floor)
+        limit = _CLIP_SIGMAS * (NOISE_FACTOR * spread).clamp(min=floor)
         spread = residual.masked_fill(residual > limit[..., None], float("nan")).abs().nanmedian(-1).values
-    return (_MAD_TO_SIGMA * spread).nan_to_num(0.0).clamp(min=floor)
+    return (NOISE_FACTOR * spread).nan_to_num(0.0).clamp(min=floor)
 
 
 def _smoothed(grid: Tensor) -> Tensor:

@@ -6,12 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CELL, OBJECT, CLUSTER = 0, 1, 2
-"""Kinds of events: with a nucleus, without one, a group of touching cells."""
-
-KIND_NAMES: tuple[str, ...] = ("cell", "object", "cluster")
-"""Name of each kind, by its number."""
-
 
 @dataclass(frozen=True)
 class DetectedEvents:
@@ -20,7 +14,7 @@ class DetectedEvents:
     Attributes:
         x_px, y_px: (N,) float32, centre in pixels of the image; (0, 0) is the centre of its upper left pixel. A cell
             stands at the centre of its nucleus, a cluster at the mean of its members.
-        kind: (N,) uint8, `CELL`, `OBJECT` or `CLUSTER`.
+        kind: (N,) uint8, see `ctcnet.scan.event_kinds`.
         diameter_um: (N,) float32, of the stained area of a cell (its nucleus where nothing else is stained), of an
             object; for a cluster the diameter of the circle about its centre that holds its members.
         snr: (N,) float32, height over the surroundings in standard deviations of the noise: of the nucleus, of an

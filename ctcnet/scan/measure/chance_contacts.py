@@ -11,24 +11,27 @@ from ctcnet.scan.measure.local_chance import expected_chance_contacts
 from ctcnet.scan.measure.marker_calls import any_positive
 from ctcnet.scan.measure.references import LeukocyteReference
 
-CONTACT_GAP_UM = 2.0
-"""Cells whose outlines come nearer than this touch; the detector joins cells to clusters by the same distance."""
-
 LARGEST_RADIUS_UM = 20.0
 """Bound of the radius of a tumour cell where it tells the contact distance; fibres and crowds measure larger."""
 
 
 def contact_counts(
-    columns: Columns, labels: LabelSchema, panel: Panel, reference: LeukocyteReference | None = None
+    columns: Columns,
+    labels: LabelSchema,
+    panel: Panel,
+    contact_gap_um: float,
+    reference: LeukocyteReference | None = None,
 ) -> dict[str, dict[str, float]]:
     """Number of tumour cells that touch a leukocyte, observed and expected by chance at the local density.
 
     Two cells touch where their centres are nearer than the tumour cell's radius, the median radius of leukocytes and
-    `CONTACT_GAP_UM` together.
+    the contact gap together.
 
     Args:
         columns: all events of a cartridge: label, unassigned, kind, tumour_nuclei, x_um, y_um, diameter_um; with a
             `reference` also the measurements of the neutrophil markers.
+        contact_gap_um: the gap between outlines below which the detector joins cells to clusters, see
+            `DetectionSettings.member_distance_um`.
         reference: tells neutrophils from other leukocytes where the panel has a channel for them.
 
     Returns:
@@ -48,7 +51,7 @@ def contact_counts(
     x_um, y_um = (np.asarray(columns[name], np.float64)[cell] for name in ("x_um", "y_um"))
     radius_um = np.minimum(np.asarray(columns["diameter_um"], np.float64)[cell] / 2, LARGEST_RADIUS_UM)
     typical_um = float(np.median(radius_um[leukocyte[cell]])) if leukocyte.any() else 0.0
-    reach_um = radius_um + typical_um + CONTACT_GAP_UM
+    reach_um = radius_um + typical_um + contact_gap_um
     result = {}
     for name, mask in kinds.items():
         found = expected_chance_contacts(x_um, y_um, tumour[cell], mask[cell], reach_um)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ctcnet.errors import CartridgeError
@@ -14,13 +15,7 @@ def file_names(folder: Path) -> list[str]:
     Raises:
         CartridgeError: the folder cannot be listed.
     """
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
-    except OSError as cause:
-        raise CartridgeError(
-            f"cannot be listed ({cause.strerror})", where=folder, fix="check the path and its permissions"
-        ) from cause
+    return _names(folder, os.DirEntry.is_file)
 
 
 def folder_names(folder: Path) -> list[str]:
@@ -29,9 +24,13 @@ def folder_names(folder: Path) -> list[str]:
     Raises:
         CartridgeError: the folder cannot be listed.
     """
+    return _names(folder, os.DirEntry.is_dir)
+
+
+def _names(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and wanted(entry))
     except OSError as cause:
         raise CartridgeError(
             f"cannot be listed ({cause.strerror})", where=folder, fix="check the path and its permissions"

@@ -12,7 +12,8 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ctcnet.scan.results.svg import CLOUD_COLOUR, COLOURS, CTC_COLOUR, LEGEND_IN, STYLE, new_axes, svg_text
+from ctcnet.scan.results.report_axes import CLOUD_COLOUR, CTC_COLOUR, LEGEND_IN, new_axes
+from ctcnet.svg_figure import COLOURS, STYLE, svg_text
 
 _MOST_POINTS = 20_000
 _MOST_MARKED = 2_000
@@ -102,7 +103,7 @@ def map_figure(points: MapPoints) -> str:
 
 
 def quality_figures(quality: Sequence[Mapping[str, Any]], markers: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Quality along the frames, from the frames' records (`ctcnet.scan.quality.frame_quality`).
+    """Quality along the frames, from the frames' records (`ctcnet.scan.preprocess.quality.frame_quality`).
 
     Returns:
         Title, SVG and explanation of each figure; a figure of which every value is 0 or unknown is left out.

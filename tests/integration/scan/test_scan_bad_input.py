@@ -12,9 +12,12 @@ import pytest
 import tifffile
 
 from ctcnet.errors import CartridgeError, OutputError, SettingError
-from ctcnet.scan.cartridge_results import RESULT_FILES
-from ctcnet.scan.cartridge_scan import COMPLETE_FILE, completed_plan, is_complete
-from ctcnet.scan.output_folder import scan_output
+from ctcnet.scan.pipeline.cartridge_results import RESULT_FILES
+from ctcnet.scan.pipeline.cartridge_scan import COMPLETE_FILE, completed_plan, is_complete
+from ctcnet.scan.pipeline.output_folder import scan_output
+from ctcnet.scan.pipeline.scan_run import DONE, FAILED, print_summary, result_names
+from ctcnet.scan.pipeline.settings import ScanSettings, read_levels
+from ctcnet.scan.pipeline.work_folder import WorkFolder
 from ctcnet.scan.platform import platform_from_dict
 from ctcnet.scan.readers.celltracks_record import recorded_event, run_sizes
 from ctcnet.scan.readers.frame_grid import check_grid_size
@@ -22,9 +25,6 @@ from ctcnet.scan.readers.grey_image import grey_shape
 from ctcnet.scan.readers.name_numbers import last_number
 from ctcnet.scan.readers.ome_xml import parse_ome_xml
 from ctcnet.scan.readers.opening import open_cartridge, wanted_layout
-from ctcnet.scan.scan_run import DONE, FAILED, print_summary, result_names
-from ctcnet.scan.settings import ScanSettings, read_levels
-from ctcnet.scan.work_folder import WorkFolder
 
 pytestmark = pytest.mark.integration
 

@@ -18,8 +18,8 @@ from ctcnet.cli import spillover as verb
 from ctcnet.errors import CtcnetError, OutputError, SettingError, StatisticsError
 from ctcnet.panel import Channel, Panel
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.spillover import unmixing_matrix
-from ctcnet.scan.spillover_estimate import estimate_spillover, spillover_yaml
+from ctcnet.scan.preprocess.spillover import unmixing_matrix
+from ctcnet.scan.preprocess.spillover_estimate import estimate_spillover, spillover_yaml
 
 pytestmark = pytest.mark.unit
 PANEL = Panel(

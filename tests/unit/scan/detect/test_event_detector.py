@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from ctcnet.errors import SettingError
-from ctcnet.scan.detect.detected_events import CELL, CLUSTER, OBJECT
 from ctcnet.scan.detect.detector import EventDetector
+from ctcnet.scan.event_kinds import CELL, CLUSTER, OBJECT
 from ctcnet.scan.platform import DetectionSettings
 
 pytestmark = pytest.mark.unit

@@ -115,12 +115,12 @@ def test_counts_of_a_cartridge():
         [1, 0, 1, 0, 1, 0],
         [0, 500, 0, 0, 250, 0],
     )
-    found = contact_counts(columns, labels, panel)
+    found = contact_counts(columns, labels, panel, 2.0)
     assert set(found) == {"leukocyte"}
     assert found["leukocyte"]["observed"] == 1  # 9.5 um is less than 4.5 + 4.5 + 2, 12 um is more
     assert found["leukocyte"]["tumour_cells"] == 2
     entry = MarkerReference("CD66b", "neutrophil", "mean_CD66b", 90, 20.0, 0.4, 100.0, 0.0, 0, "two_populations")
-    found = contact_counts(columns, labels, panel, LeukocyteReference(90, {"CD66b": entry}))
+    found = contact_counts(columns, labels, panel, 2.0, LeukocyteReference(90, {"CD66b": entry}))
     assert found["neutrophil"]["observed"] == 1
     assert found["other_leukocyte"]["observed"] == 0
-    assert contact_counts(columns, load_schema("jurkat_phases"), panel) == {}
+    assert contact_counts(columns, load_schema("jurkat_phases"), panel, 2.0) == {}

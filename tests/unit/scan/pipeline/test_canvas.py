@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ctcnet.panel import load_panel
-from ctcnet.scan.canvas import PreparedFrame, StripCache, build_canvas, counted_area_um2, strips_of
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.registration import ChannelShifts
-from ctcnet.scan.territory import Territories
+from ctcnet.scan.pipeline.canvas import PreparedFrame, StripCache, build_canvas, counted_area_um2, strips_of
+from ctcnet.scan.pipeline.territory import Territories
+from ctcnet.scan.preprocess.registration import ChannelShifts
 
 pytestmark = pytest.mark.unit
 

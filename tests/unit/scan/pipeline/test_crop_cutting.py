@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctcnet.resampling import resample_crop
-from ctcnet.scan.crop_cutting import CropCutter, cut_patches
+from ctcnet.scan.pipeline.crop_cutting import CropCutter, cut_patches
 
 pytestmark = pytest.mark.unit
 

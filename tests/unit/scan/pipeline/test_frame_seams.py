@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ctcnet.scan.frame_analysis import _widened
+from ctcnet.scan.pipeline.frame_analysis import _widened
 
 pytestmark = pytest.mark.unit
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from ctcnet.panel import Channel, Panel
-from ctcnet.scan.canvas import PreparedFrame
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.finishing import FinishInput
-from ctcnet.scan.gallery_crops import cut_gallery
-from ctcnet.scan.registration import ChannelShifts
-from ctcnet.scan.territory import Territories
+from ctcnet.scan.pipeline.canvas import PreparedFrame
+from ctcnet.scan.pipeline.finishing import FinishInput
+from ctcnet.scan.pipeline.gallery_crops import cut_gallery
+from ctcnet.scan.pipeline.territory import Territories
+from ctcnet.scan.preprocess.registration import ChannelShifts
 
 pytestmark = pytest.mark.unit
 

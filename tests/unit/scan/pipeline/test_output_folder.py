@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ctcnet.errors import OutputError
-from ctcnet.scan.output_folder import RUN_FILE, scan_output
+from ctcnet.scan.pipeline.output_folder import RUN_FILE, scan_output
 
 pytestmark = pytest.mark.unit
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctcnet.scan.resolution import FoundEvents, resolve_events
+from ctcnet.scan.event_kinds import CELL, CLUSTER
+from ctcnet.scan.pipeline.resolution import FoundEvents, resolve_events
 
 pytestmark = pytest.mark.unit
 
-CELL, OBJECT, CLUSTER = 0, 1, 2
+GAP_UM = 2.0
 
 
 def found(rows: list[dict]) -> FoundEvents:
@@ -27,46 +28,51 @@ def found(rows: list[dict]) -> FoundEvents:
     p = column("p", float)
     return FoundEvents(
         column("x", float), column("y", float), column("canvas", int), column("depth", float), column("kind", np.uint8),
-        column("parent", np.int64), column("diameter", float), p, p > 0.5,
+        column("parent", np.int64), column("diameter", float), p, p > 0.5, np.zeros(len(p), bool),
     )  # fmt: skip
 
 
 def test_an_event_found_on_two_canvases_stays_where_it_lies_deeper():
     rows = [{"y": 0, "canvas": 0, "depth": -1.0}, {"y": 0, "x": 0.5, "canvas": 1, "depth": 1.0}]
-    assert resolve_events(found(rows)).kept.tolist() == [False, True]
+    assert resolve_events(found(rows), GAP_UM).kept.tolist() == [False, True]
 
 
 def test_an_event_that_both_frames_place_beyond_the_line_is_not_lost():
-    assert resolve_events(found([{"depth": -1.0, "canvas": 0}])).kept.tolist() == [True]
+    assert resolve_events(found([{"depth": -1.0, "canvas": 0}]), GAP_UM).kept.tolist() == [True]
 
 
 def test_events_close_together_on_one_canvas_both_stay():
-    assert resolve_events(found([{"y": 0}, {"y": 2.0}])).kept.tolist() == [True, True]
+    assert resolve_events(found([{"y": 0}, {"y": 2.0}]), GAP_UM).kept.tolist() == [True, True]
+
+
+def test_of_a_chain_of_duplicates_no_place_is_left_without_an_event():
+    rows = [{"y": 2.0 * place, "canvas": place, "depth": 3.0 - place} for place in range(3)]
+    assert resolve_events(found(rows), GAP_UM).kept.tolist() == [True, False, True]
 
 
 def test_a_cluster_is_no_duplicate_of_its_member():
     rows = [{"y": 0, "kind": CLUSTER}, {"y": 0, "canvas": 1}]
-    assert resolve_events(found(rows)).kept.tolist() == [True, True]
+    assert resolve_events(found(rows), GAP_UM).kept.tolist() == [True, True]
 
 
 def test_a_cluster_called_ctc_counts_once_and_its_members_do_not():
     rows = [{"y": 0, "kind": CLUSTER, "p": 0.9}, {"y": -5, "parent": 0, "p": 0.8}, {"y": 5, "parent": 0}]
-    assert resolve_events(found(rows)).counted.tolist() == [True, False, False]
+    assert resolve_events(found(rows), GAP_UM).counted.tolist() == [True, False, False]
 
 
 def test_a_ctc_in_a_cluster_not_called_one_counts_itself_and_the_leukocyte_beside_it_too():
     rows = [{"y": 0, "kind": CLUSTER, "p": 0.1}, {"y": -5, "parent": 0, "p": 0.8}, {"y": 5, "parent": 0}]
-    assert resolve_events(found(rows)).counted.tolist() == [False, True, True]
+    assert resolve_events(found(rows), GAP_UM).counted.tolist() == [False, True, True]
 
 
 def test_leukocytes_that_touch_count_one_by_one():
     rows = [{"y": 0, "kind": CLUSTER}, {"y": -5, "parent": 0}, {"y": 5, "parent": 0}]
-    assert resolve_events(found(rows)).counted.tolist() == [False, True, True]
+    assert resolve_events(found(rows), GAP_UM).counted.tolist() == [False, True, True]
 
 
 def test_ctcs_that_touch_outside_a_detected_cluster_count_once_as_the_likeliest():
     rows = [{"y": 0, "p": 0.7}, {"y": 9.0, "p": 0.9}, {"y": 60.0, "p": 0.9}]
-    resolution = resolve_events(found(rows))
+    resolution = resolve_events(found(rows), GAP_UM)
     assert resolution.counted.tolist() == [False, True, True]
     assert resolution.members.tolist() == [0, 2, 0]
 
@@ -77,13 +83,13 @@ def test_members_of_a_cluster_that_was_a_duplicate_lose_their_parent():
         {"y": -5, "parent": 0, "canvas": 0},
         {"y": 0, "kind": CLUSTER, "canvas": 1},
     ]
-    resolution = resolve_events(found(rows))
+    resolution = resolve_events(found(rows), GAP_UM)
     assert resolution.kept.tolist() == [False, True, True]
     assert resolution.parent.tolist() == [-1, -1, -1]
 
 
 def test_no_events():
-    resolution = resolve_events(found([]))
+    resolution = resolve_events(found([]), GAP_UM)
     assert len(resolution.kept) == len(resolution.counted) == 0
 
 
@@ -96,11 +102,11 @@ def test_no_events():
 )
 def test_every_place_with_an_event_keeps_one_and_no_duplicate_counts(events):
     rows = [{"x": x, "y": y, "canvas": c, "p": p, "depth": d} for x, y, c, p, d in events]
-    resolution = resolve_events(found(rows))
+    resolution = resolve_events(found(rows), GAP_UM)
     assert not (resolution.counted & ~resolution.kept).any()
     for x, y, *_ in events:
         near = [resolution.kept[i] for i, row in enumerate(rows) if np.hypot(row["x"] - x, row["y"] - y) <= 2.5]
-        assert any(near) or len(near) > 2  # a chain of duplicates may leave its end
+        assert any(near)
 
 
 def _with_unassigned(rows: list[dict], unassigned: list[bool]) -> FoundEvents:
@@ -109,17 +115,17 @@ def _with_unassigned(rows: list[dict], unassigned: list[bool]) -> FoundEvents:
 
 def test_an_unassigned_cluster_does_not_hide_a_member_that_is_called_ctc():
     rows = [{"kind": CLUSTER, "p": 0.9}, {"parent": 0, "p": 0.8}, {"parent": 0, "p": 0.1}]
-    assert resolve_events(found(rows)).counted.tolist() == [True, False, False]
-    assert resolve_events(_with_unassigned(rows, [True, False, False])).counted.tolist() == [False, True, True]
+    assert resolve_events(found(rows), GAP_UM).counted.tolist() == [True, False, False]
+    assert resolve_events(_with_unassigned(rows, [True, False, False]), GAP_UM).counted.tolist() == [False, True, True]
 
 
 def test_an_unassigned_cluster_counts_where_no_member_is_sure_either():
     rows = [{"kind": CLUSTER, "p": 0.9}, {"parent": 0, "p": 0.8}, {"parent": 0, "p": 0.1}]
-    assert resolve_events(_with_unassigned(rows, [True, True, False])).counted.tolist() == [True, False, False]
+    assert resolve_events(_with_unassigned(rows, [True, True, False]), GAP_UM).counted.tolist() == [True, False, False]
 
 
 def test_of_touching_ctcs_the_assigned_one_stands_for_both():
     rows = [{"y": 0, "p": 0.95}, {"y": 9, "p": 0.9}]
-    resolution = resolve_events(_with_unassigned(rows, [True, False]))
+    resolution = resolve_events(_with_unassigned(rows, [True, False]), GAP_UM)
     assert resolution.counted.tolist() == [False, True]
     assert resolution.members.tolist() == [0, 2]

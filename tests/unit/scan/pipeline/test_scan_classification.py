@@ -13,8 +13,8 @@ from ctcnet.errors import CartridgeError, ModelPanelError
 from ctcnet.panel import Channel, Panel
 from ctcnet.runtime import OnnxPredictor
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.classification import BATCH_SIZE, CropClassifier, model_channels
-from ctcnet.scan.prologue import describe_levels, levels_of_model, sample_of
+from ctcnet.scan.pipeline.classification import BATCH_SIZE, CropClassifier, model_channels
+from ctcnet.scan.pipeline.prologue import describe_levels, levels_of_model, sample_of
 
 pytestmark = pytest.mark.unit
 

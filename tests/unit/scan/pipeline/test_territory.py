@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ctcnet.panel import load_panel
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.territory import Territories
+from ctcnet.scan.pipeline.territory import Territories
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ctcnet.errors import OutputError
-from ctcnet.scan.work_folder import PLAN_FILE, WorkFolder, write_whole
+from ctcnet.scan.pipeline.work_folder import PLAN_FILE, WorkFolder, write_whole
 
 pytestmark = pytest.mark.unit
 

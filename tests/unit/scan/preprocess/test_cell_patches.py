@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from ctcnet.scan.cell_patches import (
+from ctcnet.scan.preprocess.cell_patches import (
     diameters_px,
     disc_means,
     distance_to_events_px,

@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from ctcnet.panel import Channel, Panel
 from ctcnet.scan.platform import RegistrationSettings
-from ctcnet.scan.quality import covered_blocks, focus_per_um, frame_quality
-from ctcnet.scan.registration import measure_shifts
+from ctcnet.scan.preprocess.quality import covered_blocks, focus_per_um, frame_quality
+from ctcnet.scan.preprocess.registration import measure_shifts
 
 pytestmark = pytest.mark.unit
 

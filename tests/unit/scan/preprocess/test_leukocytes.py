@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.filters import threshold_otsu
 
-from ctcnet.scan.leukocytes import select_leukocytes, two_group_split
+from ctcnet.scan.preprocess.leukocytes import select_leukocytes, two_group_split
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from ctcnet.panel import Channel, Panel
-from ctcnet.scan.quality_warnings import cartridge_warnings
+from ctcnet.scan.preprocess.quality_warnings import cartridge_warnings
 
 pytestmark = pytest.mark.unit
 

@@ -11,11 +11,11 @@ from PIL import Image
 from scipy import ndimage
 
 from ctcnet.panel import Channel, Panel
-from ctcnet.scan.frame_sample import FrameSample
-from ctcnet.scan.levels import measure_levels
 from ctcnet.scan.platform import RegistrationSettings
-from ctcnet.scan.quality import frame_quality
-from ctcnet.scan.registration import measure_shifts, undo_shifts
+from ctcnet.scan.preprocess.frame_sample import FrameSample
+from ctcnet.scan.preprocess.levels import measure_levels
+from ctcnet.scan.preprocess.quality import frame_quality
+from ctcnet.scan.preprocess.registration import measure_shifts, undo_shifts
 
 _SLIDE = Path(__file__).parents[5] / "shared" / "data" / "blood_slide"
 pytestmark = [

@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 from ctcnet.scan.platform import RegistrationSettings
-from ctcnet.scan.registration import ChannelShifts, measure_shifts, registration_notes, undo_shifts
+from ctcnet.scan.preprocess.registration import ChannelShifts, measure_shifts, undo_shifts
 
 pytestmark = pytest.mark.unit
 
@@ -70,9 +70,6 @@ def test_channels_of_different_places_fit_at_no_shift(field, cells_at, stack):
     assert shifts.unregistered
     assert not shifts.sure[0]
     assert not shifts.shift_px.any()
-    (note,) = registration_notes(7, shifts, MARKERS)
-    assert (note.flag, note.frame) == ("unregistered", 7)
-    assert "DAPI and CD45 do not belong together" in note.message
 
 
 def test_the_nucleus_is_the_reference_where_more_channels_agree_with_it(field, cells_at, stack):
@@ -89,7 +86,6 @@ def test_a_channel_with_few_cells_says_too_little_and_is_left(field, cells_at, s
     shifts = _measure(counts)
     assert shifts.verdict == ("too_little_signal", "aligned", "aligned")
     assert not shifts.unregistered
-    assert registration_notes(1, shifts, MARKERS) == []
     assert torch.equal(undo_shifts(counts, shifts)[0], counts)
 
 
@@ -164,13 +160,6 @@ def test_measuring_twice_gives_the_same(field, stack):
     first, second = _measure(counts), _measure(counts)
     assert first.measured_px.tobytes() == second.measured_px.tobytes()
     assert first.correlation_after.tobytes() == second.correlation_after.tobytes()
-
-
-def test_large_shifts_are_told_and_small_ones_are_not(field, stack):
-    counts = stack(field.draw(shift_px=(12, 0), seed=2), field.draw("ring", shift_px=(0.8, 0)), field.draw("ring"))
-    notes = registration_notes(3, _measure(counts), MARKERS)
-    assert [note.flag for note in notes] == ["shift_undone"]
-    assert notes[0].message.startswith("DAPI was displaced from CD45 by (")
 
 
 @quick

@@ -10,8 +10,8 @@ import torch
 
 from ctcnet.cartridge_levels import scale_from_leukocytes
 from ctcnet.panel import Channel, Panel, load_panel
-from ctcnet.scan.frame_sample import FrameSample
-from ctcnet.scan.levels import CartridgeLevels, measure_levels
+from ctcnet.scan.preprocess.frame_sample import FrameSample
+from ctcnet.scan.preprocess.levels import CartridgeLevels, measure_levels
 from ctcnet.simulate.cartridge_levels import measure_cartridge_levels
 from ctcnet.simulate.composition import IS_LEUKOCYTE
 from ctcnet.simulate.crop_simulator import CropSimulator

@@ -1,6 +1,6 @@
 """Shift and correlation between the channels of a frame, undone where they are sure.
 
-Method: every channel is reduced, compressed and band-passed to the size of cells (`ctcnet.scan.cell_band`); the
+Method: every channel is reduced, compressed and band-passed to the size of cells (`CellBand`); the
 normalised cross-correlation of two channels over all believable shifts comes from one product of their spectra, and its
 peak is refined below a pixel by evaluating the same Fourier sum on a fine grid around it (the matrix form of
 Guizar-Sicairos et al., Opt. Lett. 33, 156, 2008).
@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctcnet.scan.cartridge import Note
-from ctcnet.scan.cell_band import CellBand, Peak
 from ctcnet.scan.platform import RegistrationSettings
+from ctcnet.scan.preprocess.cell_band import CellBand, Peak
 
 STILL_ROLES = ("none", "transmitted", "scatter")
 """Roles whose channels are measured but never moved."""
@@ -31,8 +30,6 @@ LEAST_CELLS = 8.0
 LEAST_CELLS_TO_CONTRADICT = 20.0
 LEAST_DISTINCTNESS = 1.5
 """Height of the peak over the highest correlation elsewhere (an edge or fibre gives a ridge, not a peak)."""
-NOTED_SHIFT_PX = 2.0
-"""Shifts that are undone are told to the user from here on; smaller ones are ordinary and stand in the record only."""
 VERDICTS = ("aligned", "undone", "left", "too_little_signal", "no_shift_fits")
 
 
@@ -191,36 +188,3 @@ def _shift_along(image: Tensor, shift_px: float, axis: int) -> Tensor:
     result.add_(padded.narrow(axis, 0, lines), alpha=((-0.5 * t + 1.0) * t - 0.5) * t)
     result.add_(padded.narrow(axis, 2, lines), alpha=((-1.5 * t + 2.0) * t + 0.5) * t)
     return result.add_(padded.narrow(axis, 3, lines), alpha=(0.5 * t - 0.5) * t * t)
-
-
-def registration_notes(frame_number: int, shifts: ChannelShifts, markers: Sequence[str]) -> list[Note]:
-    """What a user must know of a frame's registration.
-
-    Args:
-        frame_number: as the scanner counts.
-        shifts: of the frame's channels.
-        markers: names of these channels.
-
-    Returns:
-        'unregistered' for each channel that does not belong to the others, 'shift_undone' for each that was displaced
-        by `NOTED_SHIFT_PX` or more.
-    """
-    reference = markers[shifts.reference]
-    notes = []
-    for channel, marker in enumerate(markers):
-        if shifts.verdict[channel] == "no_shift_fits":
-            message = (
-                f"{marker} and {reference} do not belong together: they agree at no shift (best correlation "
-                f"{shifts.correlation_after[channel]:.2f}), probably because the stage moved or a file of another "
-                "position was mixed in; cells of this frame cannot be believed"
-            )
-            notes.append(Note("unregistered", message, frame_number))
-        elif float(np.hypot(*shifts.shift_px[channel])) >= NOTED_SHIFT_PX:
-            x_px, y_px = shifts.shift_px[channel].tolist()
-            message = (
-                f"{marker} was displaced from {reference} by ({x_px:.1f}, {y_px:.1f}) px in x and y; undone "
-                f"(correlation {shifts.correlation_before[channel]:.2f} before, "
-                f"{shifts.correlation_after[channel]:.2f} after)"
-            )
-            notes.append(Note("shift_undone", message, frame_number))
-    return notes

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ctcnet.scan.cartridge import Cartridge
-from ctcnet.scan.registration import ChannelShifts
-from ctcnet.scan.territory import Place, Territories
+from ctcnet.scan.pipeline.territory import Place, Territories
+from ctcnet.scan.preprocess.registration import ChannelShifts
 
 _THIN_PX = 4  # every fourth pixel along each axis: a median over all is no surer
 

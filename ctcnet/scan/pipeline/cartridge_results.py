@@ -14,10 +14,10 @@ from ctcnet.scan.cartridge import Note
 from ctcnet.scan.counting.corrected import correction_from_validation
 from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
 from ctcnet.scan.counting.estimates import CountBasis
-from ctcnet.scan.finishing import EVENTS_FILE, EventWriter, FinishInput, WrittenEvents
-from ctcnet.scan.gallery_crops import cut_gallery
 from ctcnet.scan.measure.chance_contacts import contact_counts
-from ctcnet.scan.quality_warnings import cartridge_warnings
+from ctcnet.scan.pipeline.finishing import EVENTS_FILE, EventWriter, FinishInput, WrittenEvents
+from ctcnet.scan.pipeline.gallery_crops import cut_gallery
+from ctcnet.scan.preprocess.quality_warnings import cartridge_warnings
 from ctcnet.scan.results.counts_file import write_json
 from ctcnet.scan.results.csi_events import write_csi_events
 from ctcnet.scan.results.event_table import write_event_csv
@@ -130,7 +130,13 @@ def _counts(
         basis=basis,
         counted_area_mm2=area["counted_mm2"],
         missing_area_mm2=area["missing_mm2"],
-        contacts=contact_counts(columns, finish.card.labels, finish.cartridge.panel, written.reference),
+        contacts=contact_counts(
+            columns,
+            finish.card.labels,
+            finish.cartridge.panel,
+            finish.analyser.platform.detection.member_distance_um,
+            written.reference,
+        ),
         notes=[note.message for note in notes if note.flag in ("missing_frames", "unreadable_frame", "model_levels")],
     )
     counts = count_events(columns, finish.card.labels, finish.cartridge.panel, settings)

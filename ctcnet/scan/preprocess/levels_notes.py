@@ -10,7 +10,7 @@ from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Note
 
 if TYPE_CHECKING:
-    from ctcnet.scan.levels import CartridgeLevels
+    from ctcnet.scan.preprocess.levels import CartridgeLevels
 
 LEAST_LEUKOCYTES = 20
 """Fewer leukocytes give no scale."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, stats
 
+from ctcnet.cartridge_levels import NOISE_FACTOR
 from ctcnet.errors import SettingError, StatisticsError
 from ctcnet.panel import Panel
 
@@ -136,7 +137,7 @@ def _cell_ratios(image: np.ndarray, source: int, panel: Panel) -> np.ndarray:
 def _centre_and_noise(values: np.ndarray) -> tuple[float, float]:
     """Median, and standard deviation from the median absolute deviation, at least that of rounding to counts."""
     centre = float(np.median(values))
-    return centre, max(1.4826 * float(np.median(np.abs(values - centre))), 12**-0.5)
+    return centre, max(NOISE_FACTOR * float(np.median(np.abs(values - centre))), 12**-0.5)
 
 
 def _median_with_interval(values: np.ndarray) -> SpilloverEstimate:

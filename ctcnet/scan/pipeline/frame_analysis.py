@@ -11,22 +11,19 @@ import torch
 from torch import Tensor
 
 from ctcnet.runtime.predictions import Predictions, concatenate
-from ctcnet.scan.canvas import Canvas, PreparedFrame, counted_area_um2
 from ctcnet.scan.cartridge import Cartridge
-from ctcnet.scan.classification import CropClassifier
-from ctcnet.scan.crop_cutting import CropCutter
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.measure.event_measurer import EventMeasurer
+from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, counted_area_um2
+from ctcnet.scan.pipeline.classification import CropClassifier
+from ctcnet.scan.pipeline.crop_cutting import CropCutter
+from ctcnet.scan.pipeline.stage_times import StageTimes
+from ctcnet.scan.pipeline.territory import Place, Territories
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.quality import frame_quality
-from ctcnet.scan.registration import ChannelShifts, measure_shifts, undo_shifts
-from ctcnet.scan.spillover import unmixing_matrix
-from ctcnet.scan.stage_times import StageTimes
-from ctcnet.scan.territory import Place, Territories
-
-KINDS = ("cell", "object", "cluster")
-"""Names of `DetectedEvents.kind`."""
+from ctcnet.scan.preprocess.quality import frame_quality
+from ctcnet.scan.preprocess.registration import ChannelShifts, measure_shifts, undo_shifts
+from ctcnet.scan.preprocess.spillover import unmixing_matrix
 
 MOST_CROPS_KEPT = 4096
 """Crops of one frame that wait for those of its unit; more are classified at once, so that memory stays bounded."""

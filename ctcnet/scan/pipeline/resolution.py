@@ -9,14 +9,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
+from ctcnet.scan.event_kinds import CLUSTER
+
 DUPLICATE_UM = 2.5
 """Two rows from different frames this near are one event: less than the radius of the smallest cell."""
-
-CONTACT_UM = 2.0
-"""CTCs whose outlines are this near to each other are one event."""
-
-CLUSTER = 2
-"""`DetectedEvents.kind` of a group of touching cells."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +23,12 @@ class FoundEvents:
         x_um, y_um: float64 (N,), in the cartridge.
         canvas: int (N,), frame on whose canvas the row was found.
         depth_px: (N,), distance inside the frame's territory.
-        kind: uint8 (N,), see `DetectedEvents.kind`.
+        kind: uint8 (N,), see `ctcnet.scan.event_kinds`.
         parent: int64 (N,), row of the cluster that a cell is a member of, or -1.
         diameter_um: (N,).
         p_contains_ctc: float64 (N,); 0 throughout where the labels have no such roll-up.
         is_ctc: bool (N,), whether the label contains a CTC.
-        unassigned: bool (N,), whether the model left the row unassigned; None is nowhere.
+        unassigned: bool (N,), whether the model left the row unassigned.
     """
 
     x_um: np.ndarray
@@ -44,11 +40,11 @@ class FoundEvents:
     diameter_um: np.ndarray
     p_contains_ctc: np.ndarray
     is_ctc: np.ndarray
-    unassigned: np.ndarray | None = None
+    unassigned: np.ndarray
 
     def rank(self) -> np.ndarray:
         """Float64 (N,), the higher the rather a row stands for the CTC of its event: assigned ones come first."""
-        return self.p_contains_ctc if self.unassigned is None else self.p_contains_ctc - self.unassigned
+        return self.p_contains_ctc - self.unassigned
 
 
 @dataclass(frozen=True)
@@ -69,18 +65,22 @@ class Resolution:
     members: np.ndarray
 
 
-def resolve_events(found: FoundEvents) -> Resolution:
+def resolve_events(found: FoundEvents, contact_gap_um: float) -> Resolution:
     """Remove duplicates and decide which rows are counted.
 
     A cluster with a CTC in it counts once: as the cluster where its own label contains a CTC, else as the member that
     is likeliest one. What is unassigned is counted as no CTC, so it stands for the event only where nothing else does.
     Cells of a cluster without a CTC count one by one, and the cluster does not. CTCs that touch
     without having been detected as a cluster count once, as the likeliest of them.
+
+    Args:
+        found: all rows.
+        contact_gap_um: cells whose outlines come this near touch, see `DetectionSettings.member_distance_um`.
     """
     kept = _without_duplicates(found)
     parent = np.where((found.parent >= 0) & kept[np.maximum(found.parent, 0)], found.parent, -1)
     counted = kept & _count_once_per_cluster(found, kept, parent)
-    members = _merge_touching_ctcs(found, counted)
+    members = _merge_touching_ctcs(found, counted, contact_gap_um)
     return Resolution(kept, parent, counted, members)
 
 
@@ -100,11 +100,21 @@ def _without_duplicates(found: FoundEvents) -> np.ndarray:
         first, second = rows[pairs[:, 0]], rows[pairs[:, 1]]
         crossing = found.canvas[first] != found.canvas[second]
         first, second = first[crossing], second[crossing]
-        first_wins = (found.depth_px[first] > found.depth_px[second]) | (
-            (found.depth_px[first] == found.depth_px[second]) & (found.canvas[first] < found.canvas[second])
-        )
-        kept[np.where(first_wins, second, first)] = False
+        kept[_losers(found, first, second)] = False
     return kept
+
+
+def _losers(found: FoundEvents, first: np.ndarray, second: np.ndarray) -> list[int]:
+    """Rows of pairs (M,) that give way to one that stays; a row that went itself takes no other with it."""
+    rank = np.empty(len(found.canvas), dtype=np.int64)
+    rank[np.lexsort((found.canvas, -found.depth_px))] = np.arange(len(rank))
+    winner = np.where(rank[first] < rank[second], first, second)
+    loser = first + second - winner
+    gone: set[int] = set()
+    for pair in np.lexsort((rank[loser], rank[winner])).tolist():
+        if int(winner[pair]) not in gone:
+            gone.add(int(loser[pair]))
+    return sorted(gone)
 
 
 def _count_once_per_cluster(found: FoundEvents, kept: np.ndarray, parent: np.ndarray) -> np.ndarray:
@@ -116,9 +126,8 @@ def _count_once_per_cluster(found: FoundEvents, kept: np.ndarray, parent: np.nda
     holds_ctc = np.zeros(len(parent), dtype=bool)
     holds_ctc[parent[members][found.is_ctc[members]]] = True
     stands = found.is_ctc.copy()
-    if found.unassigned is not None:
-        sure = members[found.is_ctc[members] & ~found.unassigned[members]]
-        stands[parent[sure][found.unassigned[parent[sure]]]] = False
+    sure = members[found.is_ctc[members] & ~found.unassigned[members]]
+    stands[parent[sure][found.unassigned[parent[sure]]]] = False
     counted[clusters] = stands[clusters]
     inside_counted = stands[parent[members]]
     counted[members[inside_counted]] = False
@@ -130,18 +139,18 @@ def _count_once_per_cluster(found: FoundEvents, kept: np.ndarray, parent: np.nda
     return counted
 
 
-def _merge_touching_ctcs(found: FoundEvents, counted: np.ndarray) -> np.ndarray:
+def _merge_touching_ctcs(found: FoundEvents, counted: np.ndarray, contact_gap_um: float) -> np.ndarray:
     """Leave one of each set of counted CTCs that touch (`counted` is changed); cells that each stands for, or 0."""
     members = np.zeros(len(counted), dtype=np.int16)
     rows = np.flatnonzero(counted & found.is_ctc)
     if len(rows) < 2:
         return members
     tree = KDTree(np.column_stack((found.x_um[rows], found.y_um[rows])))
-    reach = float(found.diameter_um[rows].max()) + CONTACT_UM
+    reach = float(found.diameter_um[rows].max()) + contact_gap_um
     pairs = tree.query_pairs(reach, output_type="ndarray")
     first, second = rows[pairs[:, 0]], rows[pairs[:, 1]]
     distance = np.hypot(found.x_um[first] - found.x_um[second], found.y_um[first] - found.y_um[second])
-    touching = distance < (found.diameter_um[first] + found.diameter_um[second]) / 2 + CONTACT_UM
+    touching = distance < (found.diameter_um[first] + found.diameter_um[second]) / 2 + contact_gap_um
     links = coo_matrix((np.ones(touching.sum()), pairs[touching].T), shape=(len(rows), len(rows)))
     _, group = connected_components(links, directed=False)
     order = np.lexsort((rows, -found.rank()[rows], group))

@@ -14,17 +14,17 @@ from typing import Any
 from ctcnet.errors import CartridgeError, OutputError
 from ctcnet.runtime.predictions import Predictor
 from ctcnet.scan.cartridge import Cartridge
-from ctcnet.scan.cartridge_results import RESULT_FILES, finish_cartridge
-from ctcnet.scan.classification import CropClassifier, model_channels
-from ctcnet.scan.finishing import FinishInput
-from ctcnet.scan.frame_analysis import FrameAnalyser
-from ctcnet.scan.frame_stream import FrameStream
+from ctcnet.scan.pipeline.cartridge_results import RESULT_FILES, finish_cartridge
+from ctcnet.scan.pipeline.classification import CropClassifier, model_channels
+from ctcnet.scan.pipeline.finishing import FinishInput
+from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
+from ctcnet.scan.pipeline.frame_stream import FrameStream
+from ctcnet.scan.pipeline.prologue import cartridge_levels, describe_levels, levels_of_model
+from ctcnet.scan.pipeline.settings import ScanSettings, plan_of
+from ctcnet.scan.pipeline.stage_times import StageTimes
+from ctcnet.scan.pipeline.territory import Territories
+from ctcnet.scan.pipeline.work_folder import WorkFolder, write_whole
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.prologue import cartridge_levels, describe_levels, levels_of_model
-from ctcnet.scan.settings import ScanSettings, plan_of
-from ctcnet.scan.stage_times import StageTimes
-from ctcnet.scan.territory import Territories
-from ctcnet.scan.work_folder import WorkFolder, write_whole
 
 WORK_FOLDER = ".work"
 LEAST_FRAME_PX = 16

@@ -13,7 +13,7 @@ from typing import Any
 
 from ctcnet.errors import OutputError
 from ctcnet.output import check_output
-from ctcnet.scan.work_folder import write_whole
+from ctcnet.scan.pipeline.work_folder import write_whole
 
 RUN_FILE = "scan.json"
 """What every folder written by a scan holds."""

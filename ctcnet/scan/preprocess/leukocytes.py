@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ctcnet.cartridge_levels import NOISE_FACTOR
+
 GATE_SNR = 4.0
 """A cell has CD45 where its level is this many deviations of a cell-sized patch of background above zero."""
 FAINT_SHARE = 6.0
@@ -18,7 +20,6 @@ SPLIT_FACTOR = 4.0
 LEAST_SPLIT_SHARE = 0.05
 OUTLIER_SNR, OUTLIER_FACTOR = 4.0, 3.0
 """A cell is no leukocyte where an epithelial or mesenchymal channel is this far above the others' level."""
-NOISE_FACTOR = 1.4826
 
 
 def select_leukocytes(levels: np.ndarray, level_noise: np.ndarray, roles: Sequence[str]) -> np.ndarray:

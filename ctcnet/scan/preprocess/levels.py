@@ -13,10 +13,10 @@ import numpy as np
 from ctcnet.cartridge_levels import NOISE_FACTOR, scale_from_leukocytes
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Note
-from ctcnet.scan.cell_patches import diameters_px
-from ctcnet.scan.frame_sample import FrameSample, SampledCells, measure_cells, outside_cells
-from ctcnet.scan.leukocytes import select_leukocytes
-from ctcnet.scan.levels_notes import LEAST_LEUKOCYTES, levels_notes
+from ctcnet.scan.preprocess.cell_patches import diameters_px
+from ctcnet.scan.preprocess.frame_sample import FrameSample, SampledCells, measure_cells, outside_cells
+from ctcnet.scan.preprocess.leukocytes import select_leukocytes
+from ctcnet.scan.preprocess.levels_notes import LEAST_LEUKOCYTES, levels_notes
 
 LEAST_NOISE_COUNTS = 0.29
 """Standard deviation of rounding to whole counts, 1 / sqrt(12)."""

@@ -13,11 +13,10 @@ from torch.nn import functional as F
 
 from ctcnet.cartridge_levels import CELL_RADIUS_UM
 from ctcnet.panel import Panel
-from ctcnet.scan.cell_patches import disc_means, gather_windows, is_whole
-from ctcnet.scan.registration import ChannelShifts
+from ctcnet.scan.event_kinds import CELL, CLUSTER, OBJECT
+from ctcnet.scan.preprocess.cell_patches import disc_means, gather_windows, is_whole
+from ctcnet.scan.preprocess.registration import ChannelShifts
 
-CELL, OBJECT, CLUSTER = 0, 1, 2
-"""Kinds of events."""
 FOCUS_CELLS = 100
 """So many cells of a frame are looked at for focus and level, evenly spread over its list of events."""
 LEAST_FOCUS_CELLS = 5

@@ -15,11 +15,11 @@ import torch
 
 from ctcnet.errors import FrameError
 from ctcnet.runtime.predictions import Predictions, concatenate
-from ctcnet.scan.canvas import Canvas, PreparedFrame, StripCache, Strips, build_canvas, strips_of
-from ctcnet.scan.classification import CropClassifier
-from ctcnet.scan.frame_analysis import FrameAnalyser, FrameEvents
-from ctcnet.scan.territory import Place, Territories
-from ctcnet.scan.work_folder import WorkFolder
+from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, StripCache, Strips, build_canvas, strips_of
+from ctcnet.scan.pipeline.classification import CropClassifier
+from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser, FrameEvents
+from ctcnet.scan.pipeline.territory import Place, Territories
+from ctcnet.scan.pipeline.work_folder import WorkFolder
 
 PLACES_PER_UNIT = 4
 """Fixed beforehand: results must not depend on where an earlier run was cut off."""

@@ -14,14 +14,15 @@ from ctcnet.labels import CONTAINS_CTC
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.predictions import entropy_nats
 from ctcnet.scan.cartridge import Cartridge, Note
-from ctcnet.scan.frame_analysis import KINDS, FrameAnalyser
-from ctcnet.scan.frame_stream import units_of
+from ctcnet.scan.event_kinds import KIND_NAMES
 from ctcnet.scan.measure.interpretation import interpret
 from ctcnet.scan.measure.references import LeukocyteReference, leukocyte_reference
-from ctcnet.scan.resolution import FoundEvents, Resolution, resolve_events
+from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
+from ctcnet.scan.pipeline.frame_stream import units_of
+from ctcnet.scan.pipeline.resolution import FoundEvents, Resolution, resolve_events
+from ctcnet.scan.pipeline.settings import ScanSettings
+from ctcnet.scan.pipeline.work_folder import WorkFolder
 from ctcnet.scan.results.event_table import event_metadata, event_schema, event_table_writer, write_event_csv
-from ctcnet.scan.settings import ScanSettings
-from ctcnet.scan.work_folder import WorkFolder
 
 EVENTS_FILE = "events.parquet"
 MOST_REFERENCE_EVENTS = 400_000
@@ -62,7 +63,6 @@ class WrittenEvents:
     Attributes:
         records: what was recorded of each frame, in the order of the units.
         reference: the cartridge's own leukocytes.
-        contacts: contacts of CTCs with other cells, and those expected by chance.
     """
 
     records: list[dict[str, Any]]
@@ -137,7 +137,8 @@ class EventWriter:
                 probabilities[:, self._ctc_mask].sum(axis=1, dtype=np.float64),
                 self._ctc_mask[probabilities.argmax(axis=1)],
                 joined["unassigned"].astype(bool),
-            )
+            ),
+            self._finish.analyser.platform.detection.member_distance_um,
         )
 
     def _positions(self, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +196,7 @@ class EventWriter:
             else np.full(len(rows), np.nan, np.float32)
         )
         kept["entropy"] = entropy_nats(probabilities)
-        kept["kind"] = np.array(KINDS, dtype=object)[kept["kind"]]
+        kept["kind"] = np.array(KIND_NAMES, dtype=object)[kept["kind"]]
         kept["cartridge"] = np.full(len(rows), finish.cartridge.name, dtype=object)
         numbers = np.array([frame.number for frame in finish.cartridge.frames], dtype=np.int32)
         kept["frame"] = numbers[kept["owner"]]

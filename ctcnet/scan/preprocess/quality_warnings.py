@@ -33,7 +33,7 @@ def cartridge_warnings(frames: Sequence[dict[str, Any]], panel: Panel) -> list[N
     """Warnings about a cartridge; one note for each cause, which names the frames.
 
     Args:
-        frames: from `ctcnet.scan.quality.frame_quality`, in any order; of one cartridge. Those for which detection
+        frames: from `frame_quality`, in any order; of one cartridge. Those for which detection
             says `too_crowded` are named.
         panel: its channels.
 

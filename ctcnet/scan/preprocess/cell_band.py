@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctcnet.cartridge_levels import NOISE_FACTOR
+
 COARSE_UM = 1.8
 """Frames are reduced to about this many um per pixel: a third at 10x, still several pixels per cell."""
 FINE_SIGMA_UM, WIDE_SIGMA_UM = 1.0, 6.0
 """The band is the difference of two Gaussians: noise below and uneven background above are left out."""
 CELL_RADIUS_UM = 3.5
 """A cell's area, for counting structures, is that of a disc of this radius (7 um nuclei, see the field notes)."""
-NOISE_FACTOR = 1.4826
-"""Median absolute deviation to standard deviation of a normal distribution."""
 LEAST_NOISE_COUNTS = 0.29
 """Deviation of rounding to whole counts, 1 / sqrt(12): the floor where a background is clipped to zero."""
 STRUCTURE_SNR, SHRINK_SNR = 5.0, 1.0

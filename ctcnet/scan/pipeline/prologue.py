@@ -11,9 +11,9 @@ import torch
 from ctcnet.errors import CartridgeError, FrameError
 from ctcnet.model_card import ModelCard
 from ctcnet.scan.cartridge import Cartridge, Note
-from ctcnet.scan.frame_analysis import FrameAnalyser
-from ctcnet.scan.levels import FrameSample, measure_levels
-from ctcnet.scan.work_folder import WorkFolder
+from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
+from ctcnet.scan.pipeline.work_folder import WorkFolder
+from ctcnet.scan.preprocess.levels import FrameSample, measure_levels
 
 SAMPLE_FRAMES = 9
 """Frames that levels are measured on: some thousand leukocytes, for a twentieth of the work of a cartridge."""

@@ -21,12 +21,18 @@ from rich.table import Table
 from ctcnet.errors import CartridgeError, CtcnetError, OutputError
 from ctcnet.runtime.predictions import Predictor
 from ctcnet.scan.cartridge import Cartridge
-from ctcnet.scan.cartridge_results import write_missing_csv
-from ctcnet.scan.cartridge_scan import CartridgeJob, completed_plan, completed_summary, is_complete, scan_cartridge
-from ctcnet.scan.output_folder import RUN_FILE
+from ctcnet.scan.pipeline.cartridge_results import write_missing_csv
+from ctcnet.scan.pipeline.cartridge_scan import (
+    CartridgeJob,
+    completed_plan,
+    completed_summary,
+    is_complete,
+    scan_cartridge,
+)
+from ctcnet.scan.pipeline.output_folder import RUN_FILE
+from ctcnet.scan.pipeline.settings import ScanSettings, plan_of
+from ctcnet.scan.pipeline.work_folder import write_whole
 from ctcnet.scan.platform import Platform, load_platform
-from ctcnet.scan.settings import ScanSettings, plan_of
-from ctcnet.scan.work_folder import write_whole
 
 SUMMARY_FILE = "summary.csv"
 SUMMARY_COLUMNS: tuple[str, ...] = (
@@ -49,7 +55,7 @@ class ScanRequest:
         open: opens one of them.
         predictor: the model.
         settings: see `ScanSettings`.
-        out: an open output folder, see `ctcnet.scan.output_folder`.
+        out: an open output folder, see `ctcnet.scan.pipeline.output_folder`.
         platform: settings of the scanner in place of those that the layout names; None for those.
     """
 

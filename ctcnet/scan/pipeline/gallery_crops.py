@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ctcnet.errors import FrameError
-from ctcnet.scan.canvas import PreparedFrame, StripCache, Strips, build_canvas, strips_of
-from ctcnet.scan.crop_cutting import CropCutter
-from ctcnet.scan.finishing import FinishInput
-from ctcnet.scan.registration import ChannelShifts
-from ctcnet.scan.territory import Place, Territories
+from ctcnet.scan.pipeline.canvas import PreparedFrame, StripCache, Strips, build_canvas, strips_of
+from ctcnet.scan.pipeline.crop_cutting import CropCutter
+from ctcnet.scan.pipeline.finishing import FinishInput
+from ctcnet.scan.pipeline.territory import Place, Territories
+from ctcnet.scan.preprocess.registration import ChannelShifts
 
 _FILL_STEP_PX = 8
 """Every so manieth pixel is enough for the median that stands where nothing is known."""

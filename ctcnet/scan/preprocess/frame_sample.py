@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ctcnet.cartridge_levels import CELL_RADIUS_UM
 from ctcnet.panel import Panel
-from ctcnet.scan.cell_patches import (
+from ctcnet.scan.event_kinds import CELL, OBJECT
+from ctcnet.scan.preprocess.cell_patches import (
     disc_means,
     distance_to_events_px,
     has_no_neighbour,
@@ -18,8 +19,6 @@ from ctcnet.scan.cell_patches import (
     radial_profiles,
 )
 
-CELL, OBJECT = 0, 1
-"""Kinds of events, see `FrameSample`."""
 ALONE_UM = 10.0
 """A cell without another one this near is not brightened by neighbours."""
 OUTSIDE_UM = 11.0

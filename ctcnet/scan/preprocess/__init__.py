@@ -1,0 +1,1 @@
+"""Frames made ready and judged: registration, spectral spillover, levels, quality."""

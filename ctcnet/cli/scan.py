@@ -51,12 +51,14 @@ def run(args: argparse.Namespace) -> int:
     for module in ("scipy", "matplotlib", "jinja2", "defusedxml"):
         import_extra(module, "scan")
     from ctcnet.scan.detect.settings_check import check_detection_values
+    from ctcnet.scan.pipeline.one_heap import use_one_heap
     from ctcnet.scan.pipeline.output_folder import scan_output
     from ctcnet.scan.pipeline.scan_run import FAILED, ScanRequest, print_summary, result_names, scan_all
     from ctcnet.scan.pipeline.settings import ScanSettings, read_levels
     from ctcnet.scan.platform import load_platform
     from ctcnet.scan.readers.opening import open_cartridge, wanted_layout
 
+    use_one_heap()
     model_path = find_model(args.model)
     result_names(args.cartridges)
     _check_places(args, model_path)

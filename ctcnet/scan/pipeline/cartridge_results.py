@@ -20,7 +20,7 @@ from ctcnet.scan.pipeline.gallery_crops import cut_gallery
 from ctcnet.scan.preprocess.quality_warnings import cartridge_warnings
 from ctcnet.scan.results.counts_file import write_json
 from ctcnet.scan.results.csi_events import write_csi_events
-from ctcnet.scan.results.event_table import write_event_csv
+from ctcnet.scan.results.event_table import take_rows, write_event_csv
 from ctcnet.scan.results.figures import MapPoints, Scatter
 from ctcnet.scan.results.gallery import gallery_rows
 from ctcnet.scan.results.geojson import write_geojson
@@ -169,7 +169,7 @@ def _report(
 ) -> ReportInput:
     panel, labels = finish.cartridge.panel, finish.card.labels
     rows = gallery_rows(columns, labels.rollups.get(CONTAINS_CTC, ()))
-    shown = parquet.read_table(finish.folder / EVENTS_FILE).take(rows)
+    shown = take_rows(finish.folder / EVENTS_FILE, rows)
     shown_columns = {name: shown[name].to_numpy(zero_copy_only=False) for name in shown.column_names}
     is_ctc = columns["counted"] & ~columns["unassigned"].astype(bool)
     is_ctc &= np.isin(columns["label"].astype(str), labels.rollups.get(CONTAINS_CTC, ()))

@@ -19,6 +19,7 @@ from ctcnet.scan.pipeline.classification import CropClassifier, model_channels
 from ctcnet.scan.pipeline.finishing import FinishInput
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
 from ctcnet.scan.pipeline.frame_stream import FrameStream
+from ctcnet.scan.pipeline.one_heap import give_back_free_memory
 from ctcnet.scan.pipeline.prologue import cartridge_levels, describe_levels, levels_of_model
 from ctcnet.scan.pipeline.settings import ScanSettings, plan_of
 from ctcnet.scan.pipeline.stage_times import StageTimes
@@ -117,6 +118,7 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
     background, scale, source, notes = levels_of_model(levels, card, cartridge, channels)
     prologue = perf_counter() - start
     FrameStream(analyser, CropClassifier(job.predictor, background, scale), work, job.settings.workers, on_frame).run()
+    give_back_free_memory()
     scanned = perf_counter() - start
     finish = FinishInput(
         cartridge, card, job.settings, plan, levels, source, tuple(notes), analyser, channels, work, job.folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -72,12 +73,13 @@ class CropClassifier:
     def __init__(self, predictor: Predictor, background: np.ndarray | None, scale: np.ndarray | None) -> None:
         self._predictor, self._background, self._scale = predictor, background, scale
 
-    def classify(self, crops: Tensor) -> Predictions:
-        """Classify crops (N, C, S, S), float32 whole numbers, channels in the model's order; N may be 0."""
-        if not len(crops):
+    def classify(self, crops: Sequence[Tensor]) -> Predictions:
+        """Classify crops of several frames, (N, C, S, S) uint16 each, channels in the model's order; N may be 0."""
+        pieces = [piece for frame in crops for piece in frame.split(BATCH_SIZE) if len(piece)]
+        answers = [self._predict(batch) for batch in _batches(pieces)]
+        if not answers:
             return self.nothing()
-        parts = [self._predict(crops[start : start + BATCH_SIZE]) for start in range(0, len(crops), BATCH_SIZE)]
-        return concatenate([part._replace(embedding=part.embedding[:, :0]) for part in parts])
+        return concatenate([answer._replace(embedding=answer.embedding[:, :0]) for answer in answers])
 
     def nothing(self) -> Predictions:
         """Answers for no crops."""
@@ -88,4 +90,20 @@ class CropClassifier:
     def _predict(self, crops: Tensor) -> Predictions:
         if isinstance(self._predictor, DevicePredictor):
             return self._predictor.predict_tensor(crops, self._background, self._scale)
-        return self._predictor.predict(crops.cpu().numpy().astype(np.uint16), self._background, self._scale)
+        return self._predictor.predict(crops.cpu().numpy(), self._background, self._scale)
+
+
+def _batches(pieces: list[Tensor]) -> Iterator[Tensor]:
+    """Batches of `BATCH_SIZE` and a last one that is shorter, across the pieces, of which none is longer than that."""
+    waiting: list[Tensor] = []
+    room = BATCH_SIZE
+    for piece in pieces:
+        waiting.append(piece[:room])
+        if len(piece) < room:
+            room -= len(piece)
+            continue
+        yield torch.cat(waiting)
+        waiting = [piece[room:]]
+        room = BATCH_SIZE - len(waiting[0])
+    if any(len(piece) for piece in waiting):
+        yield torch.cat(waiting)

@@ -46,10 +46,10 @@ class CropCutter:
             fill: (C,) counts where a crop reaches beyond the frame.
 
         Returns:
-            (N, C, S, S) float32 counts, rounded to whole numbers, 0 or above.
+            (N, C, S, S) uint16 counts.
         """
         side = self._crop_size_px
-        crops = counts.new_empty((len(x_px), len(counts), side, side))
+        crops = counts.new_empty((len(x_px), len(counts), side, side), dtype=torch.uint16)
         for start in range(0, len(crops), _CHUNK):
             part = slice(start, start + _CHUNK)
             patches = cut_patches(counts, x_px[part], y_px[part], self.patch_px, fill)
@@ -57,7 +57,7 @@ class CropCutter:
                 across = patches.flatten(0, 2) @ self._weights.T
                 across = across.view(-1, self.patch_px, side)
                 patches = torch.bmm(self._weights.expand(len(across), -1, -1), across).view(crops[part].shape)
-            torch.round(patches, out=crops[part]).clamp_(0, 65535)
+            crops[part] = patches.round_().clamp_(0, 65535).to(torch.int32).to(torch.uint16)
         return crops
 
 

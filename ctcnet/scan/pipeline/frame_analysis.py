@@ -42,7 +42,7 @@ class FrameEvents:
 
     Attributes:
         columns: name -> (N,) array; see `FrameAnalyser.analyse`.
-        crops: (N, C, S, S) float32 whole counts, channels in the model's order, at the model's scale; N is 0 where
+        crops: (N, C, S, S) uint16 counts, channels in the model's order, at the model's scale; N is 0 where
             `predictions` are there already.
         predictions: answers for a frame that is so crowded that its crops are not kept; else None.
         record: what `quality.json` says of the frame; None where there is none.
@@ -111,7 +111,7 @@ class FrameAnalyser:
             shifts = measure_shifts(
                 counts, self.cartridge.panel.roles, self.cartridge.pixel_size_um, self.platform.registration
             )
-        counts, valid = undo_shifts(counts, shifts)
+        valid = undo_shifts(counts, shifts)
         valid = _widened(valid, round(SEAM_UM / self.cartridge.pixel_size_um))
         self.times.add("registration", perf_counter() - start)
         return PreparedFrame(counts, valid & off_rim if self.cartridge.rim_px else valid, shifts)
@@ -123,16 +123,18 @@ class FrameAnalyser:
         if not rim:
             return keep
         last_row, last_column = cartridge.rows - 1, cartridge.columns - 1
-        keep[: rim if frame.row == 0 else 0] = False
-        keep[counts.shape[1] - (rim if frame.row == last_row else 0) :] = False
-        keep[:, : rim if frame.column == 0 else 0] = False
-        keep[:, counts.shape[2] - (rim if frame.column == last_column else 0) :] = False
-        if keep.any() and not keep.all():
-            thin = keep[::_THIN_PX, ::_THIN_PX]
-            step = _THIN_PX if thin.any() else 1
-            for plane in counts:
-                sample = plane[::step, ::step][keep[::step, ::step]]
-                plane.masked_fill_(~keep, float(sample.median()))
+        height, width = keep.shape
+        top, left = rim if frame.row == 0 else 0, rim if frame.column == 0 else 0
+        bottom = height - (rim if frame.row == last_row else 0)
+        right = width - (rim if frame.column == last_column else 0)
+        sides = np.s_[:top, :], np.s_[bottom:, :], np.s_[:, :left], np.s_[:, right:]
+        for rows, columns in sides:
+            keep[rows, columns] = False
+        inside = counts[:, top:bottom, left:right]
+        if inside.numel() and inside.shape != counts.shape:
+            typical = inside[:, ::_THIN_PX, ::_THIN_PX].flatten(1).median(dim=1).values
+            for rows, columns in sides:
+                counts[:, rows, columns] = typical[:, None, None]
         return keep
 
     def analyse(
@@ -198,7 +200,7 @@ class FrameAnalyser:
         if len(kept) <= MOST_CROPS_KEPT:
             return cut(kept), None
         parts = [kept[start : start + MOST_CROPS_KEPT] for start in range(0, len(kept), MOST_CROPS_KEPT)]
-        return cut(kept[:0]), concatenate([classifier.classify(cut(part)) for part in parts])
+        return cut(kept[:0]), concatenate([classifier.classify([cut(part)]) for part in parts])
 
     def _counted_area_um2(self, place: Place, prepared: PreparedFrame) -> float:
         there = {(other.row, other.column) for other in self.territories.places if other.frame is not None}

@@ -170,8 +170,7 @@ class FrameStream:
 
     def _classify(self, frames: list[FrameEvents]) -> Predictions:
         waiting = [frame for frame in frames if frame.predictions is None]
-        crops = torch.cat([frame.crops for frame in waiting]) if waiting else None
-        joined = None if crops is None else self._classifier.classify(crops)
+        joined = self._classifier.classify([frame.crops for frame in waiting]) if waiting else None
         parts, start = [], 0
         for frame in frames:
             if frame.predictions is not None or joined is None:

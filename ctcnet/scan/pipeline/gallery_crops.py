@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -38,13 +40,16 @@ def cut_gallery(
     size = card.crop_size_px
     crops = np.zeros((len(columns["frame"]), len(cartridge.panel.channels), size, size), dtype=np.uint16)
     cutter = CropCutter(cartridge.pixel_size_um, card.pixel_size_um, size, finish.settings.device)
+    reach = cutter.patch_px / 2 + 1
+    answering = frames.answering(columns)
     with torch.inference_mode():
-        for place, rows, x_px, y_px in frames.answering(columns):
-            reach = cutter.patch_px / 2 + 1
-            counts, offset_x, offset_y = frames.counts(place, bool((np.minimum(x_px, y_px) < reach).any()))
+        ready = frames.prepared_ahead([place for place, *_ in answering])
+        for (place, rows, x_px, y_px), prepared in zip(answering, ready, strict=True):
+            joined = bool((np.minimum(x_px, y_px) < reach).any())
+            counts, offset_x, offset_y = frames.counts(place, prepared, joined)
             fill = counts[:, ::_FILL_STEP_PX, ::_FILL_STEP_PX].flatten(1).median(dim=1).values.cpu().numpy()
             cut = cutter.cut(counts, x_px + offset_x, y_px + offset_y, fill)
-            crops[rows] = cut.cpu().numpy().astype(np.uint16)
+            crops[rows] = cut.cpu().numpy()
     return crops
 
 
@@ -78,14 +83,25 @@ class _GalleryFrames:
         grouped = ((places[at], np.array(rows)) for at, rows in sorted(rows_of.items()))
         return [(place, rows, x_px[rows], y_px[rows]) for place, rows in grouped]
 
-    def counts(self, place: Place, joined: bool) -> tuple[Tensor, int, int]:
+    def prepared_ahead(self, places: Sequence[Place]) -> Iterator[PreparedFrame | None]:
+        """The frames of places made ready, a few of them ahead of their use; None where there is none to be read."""
+        ahead: deque[Future[PreparedFrame | None]] = deque()
+        with ThreadPoolExecutor(self._finish.settings.workers, thread_name_prefix="ctcnet-gallery") as pool:
+            for place in places:
+                ahead.append(pool.submit(self._readable, place.frame))
+                if len(ahead) > self._finish.settings.workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def counts(self, place: Place, prepared: PreparedFrame | None, joined: bool) -> tuple[Tensor, int, int]:
         """Counts (C, H, W) about a place, and where its own first pixel (x, y) is in them.
 
         Args:
             place: the place.
+            prepared: its frame.
             joined: whether what the left and upper neighbours lend is needed.
         """
-        prepared = None if place.frame is None else self._readable(place.frame)
         if place.frame is not None and prepared is not None:
             self._lent.put(place.frame, strips_of(prepared, self._cartridge, self._territories.margin_px))
             if not joined:
@@ -99,10 +115,11 @@ class _GalleryFrames:
         known = None if record is None else _recorded_shifts(record, self._cartridge.panel.markers)
         return self._finish.analyser.prepare(index, known)
 
-    def _readable(self, index: int) -> PreparedFrame | None:
-        """A frame made ready; None where it cannot be read, which its record says already."""
+    def _readable(self, index: int | None) -> PreparedFrame | None:
+        """A frame made ready; None where there is none or it cannot be read, which its record says already."""
         try:
-            return self._prepare(index)
+            with torch.inference_mode():
+                return None if index is None else self._prepare(index)
         except FrameError:
             return None
 

@@ -13,7 +13,8 @@ from ctcnet.model_card import ModelCard
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
 from ctcnet.scan.pipeline.work_folder import WorkFolder
-from ctcnet.scan.preprocess.levels import FrameSample, measure_levels
+from ctcnet.scan.preprocess.frame_sample import FrameSample
+from ctcnet.scan.preprocess.levels import SampleFigures, combine_levels, sample_figures
 
 SAMPLE_FRAMES = 9
 """Frames that levels are measured on: some thousand leukocytes, for a twentieth of the work of a cartridge."""
@@ -72,7 +73,7 @@ def _measured(analyser: FrameAnalyser, workers: int) -> dict[str, Any]:
     numbers = [
         cartridge.frames[index].number for index, sample in zip(chosen, sampled, strict=True) if sample is not None
     ]
-    measured = measure_levels(samples, cartridge.panel, cartridge.pixel_size_um)
+    measured = combine_levels(samples, cartridge.panel, cartridge.pixel_size_um)
     names = cartridge.panel.markers
     return {
         "source": "measured",
@@ -93,8 +94,8 @@ def _measured(analyser: FrameAnalyser, workers: int) -> dict[str, Any]:
     }
 
 
-def _sample(analyser: FrameAnalyser, index: int) -> FrameSample | None:
-    """Events of a frame by itself; None where it cannot be read, or its nuclei do not belong to its stains."""
+def _sample(analyser: FrameAnalyser, index: int) -> SampleFigures | None:
+    """Figures of a frame by itself; None where it cannot be read, or its nuclei do not belong to its stains."""
     with torch.inference_mode():
         try:
             prepared = analyser.prepare(index)
@@ -103,9 +104,10 @@ def _sample(analyser: FrameAnalyser, index: int) -> FrameSample | None:
         if prepared.shifts.unregistered:
             return None
         events = analyser.detector.detect(prepared.counts[None], prepared.valid[None])[0]
-    return FrameSample(
+    sample = FrameSample(
         events.x_px, events.y_px, events.kind, prepared.counts, events.background, events.noise, prepared.valid
     )
+    return sample_figures(sample, analyser.cartridge.panel, analyser.cartridge.pixel_size_um)
 
 
 def _by_marker(names: tuple[str, ...], **figures: np.ndarray) -> dict[str, dict[str, float | None]]:

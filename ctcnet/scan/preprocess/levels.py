@@ -64,11 +64,41 @@ class CartridgeLevels:
         return bool(np.isfinite(self.background).all() and np.isfinite(self.scale).all())
 
 
+@dataclass(frozen=True)
+class SampleFigures:
+    """What levels need of one frame, without its pixels.
+
+    Attributes:
+        outside: (M, C) float32, pixels far from every event.
+        patches: (K, C) float32, means over cell-sized discs there.
+        cells: its nucleated cells.
+        background, noise: (C,) float32, as the detector found them.
+    """
+
+    outside: np.ndarray
+    patches: np.ndarray
+    cells: SampledCells
+    background: np.ndarray
+    noise: np.ndarray
+
+
+def sample_figures(sample: FrameSample, panel: Panel, pixel_size_um: float) -> SampleFigures:
+    """What `combine_levels` needs of a frame."""
+    outside, patches = outside_cells(sample, pixel_size_um)
+    cells = measure_cells(sample, panel, pixel_size_um)
+    return SampleFigures(outside, patches, cells, sample.background, sample.noise)
+
+
 def measure_levels(samples: Sequence[FrameSample], panel: Panel, pixel_size_um: float) -> CartridgeLevels:
+    """Levels of frames of one cartridge, see `combine_levels`."""
+    return combine_levels([sample_figures(sample, panel, pixel_size_um) for sample in samples], panel, pixel_size_um)
+
+
+def combine_levels(samples: Sequence[SampleFigures], panel: Panel, pixel_size_um: float) -> CartridgeLevels:
     """Background, scale and noise of every channel, with the warnings of `levels_notes`.
 
     Args:
-        samples: frames of one cartridge; none gives levels of which nothing can be said.
+        samples: of frames of one cartridge; none gives levels of which nothing can be said.
         panel: their channels.
         pixel_size_um: micrometres per pixel.
     """
@@ -76,10 +106,9 @@ def measure_levels(samples: Sequence[FrameSample], panel: Panel, pixel_size_um: 
     if not samples:
         levels = _no_levels(channels)
         return replace(levels, notes=tuple(levels_notes(levels, panel, pixel_size_um)))
-    outside = [outside_cells(sample, pixel_size_um) for sample in samples]
-    background, noise = _background_and_noise(np.concatenate([pixels for pixels, _ in outside]), samples)
-    level_noise = _noise_of_levels(np.concatenate([patches for _, patches in outside]), noise)
-    cells = SampledCells.of([measure_cells(sample, panel, pixel_size_um) for sample in samples])
+    background, noise = _background_and_noise(samples)
+    level_noise = _noise_of_levels(np.concatenate([sample.patches for sample in samples]), noise)
+    cells = SampledCells.of([sample.cells for sample in samples])
     chosen = select_leukocytes(cells.mean - background, level_noise, panel.roles)
     alone = int((chosen & cells.alone).sum()) >= LEAST_LEUKOCYTES
     if alone:
@@ -147,7 +176,8 @@ def _no_levels(channels: int) -> CartridgeLevels:
     )
 
 
-def _background_and_noise(outside: np.ndarray, samples: Sequence[FrameSample]) -> tuple[np.ndarray, np.ndarray]:
+def _background_and_noise(samples: Sequence[SampleFigures]) -> tuple[np.ndarray, np.ndarray]:
+    outside = np.concatenate([sample.outside for sample in samples])
     if len(outside) == 0:
         every_frame = [[sample.background for sample in samples], [sample.noise for sample in samples]]
         background, noise = np.median(np.array(every_frame, dtype=np.float64), axis=1)

@@ -145,34 +145,29 @@ def _verdict_of(measured_px: np.ndarray, role: str) -> str:
     return "left" if role in STILL_ROLES else "undone"
 
 
-def undo_shifts(counts: Tensor, shifts: ChannelShifts) -> tuple[Tensor, Tensor]:
-    """Move every channel by its `shift_px`, between pixels by cubic convolution (Keys 1981, a = -0.5).
+def undo_shifts(counts: Tensor, shifts: ChannelShifts) -> Tensor:
+    """Move every channel by its `shift_px`, in place, between pixels by cubic convolution (Keys 1981, a = -0.5).
+
+    Pixels without a source repeat the channel's border. Values stay between the channel's least and largest.
 
     Args:
-        counts: (C, H, W) float32.
+        counts: (C, H, W) float32; changed.
         shifts: of these channels.
 
     Returns:
-        counts: (C, H, W) float32; pixels without a source repeat the channel's border. Values stay between the
-            channel's least and largest.
-        valid: (H, W) bool, where every channel has a source.
+        (H, W) bool, where every channel has a source.
     """
     height, width = counts.shape[1:]
     valid = torch.ones((height, width), dtype=torch.bool, device=counts.device)
-    if not shifts.shift_px.any():
-        return counts, valid
-    moved = torch.empty_like(counts)
-    for channel, (x_px, y_px) in enumerate(shifts.shift_px.tolist()):
-        image = counts[channel]
+    for image, (x_px, y_px) in zip(counts, shifts.shift_px.tolist(), strict=True):
         if not (x_px or y_px):
-            moved[channel] = image
             continue
         least, most = torch.aminmax(image)
-        torch.clamp(_shift_along(_shift_along(image, y_px, 0), x_px, 1), least, most, out=moved[channel])
+        torch.clamp(_shift_along(_shift_along(image, y_px, 0), x_px, 1), least, most, out=image)
         rows = torch.arange(height, device=counts.device) + y_px
         columns = torch.arange(width, device=counts.device) + x_px
         valid &= ((rows >= 0) & (rows <= height - 1))[:, None] & ((columns >= 0) & (columns <= width - 1))
-    return moved, valid
+    return valid
 
 
 def _shift_along(image: Tensor, shift_px: float, axis: int) -> Tensor:

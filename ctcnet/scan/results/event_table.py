@@ -208,3 +208,19 @@ def write_event_csv(table: Path, path: Path, *, overwrite: bool = False) -> None
     ):
         for batch in source.iter_batches(batch_size=ROW_GROUP_ROWS):
             writer.write_batch(batch.replace_schema_metadata(None))
+
+
+def take_rows(table: Path, rows: np.ndarray) -> pa.Table:
+    """Rows of an `events.parquet` in the order given, a part of the file at a time, so that no more has to be held.
+
+    Args:
+        table: the events.
+        rows: (N,) row numbers in the file, each at most once.
+    """
+    source = parquet.ParquetFile(table)
+    ordered, start, parts = np.sort(rows), 0, []
+    for batch in source.iter_batches(batch_size=ROW_GROUP_ROWS):
+        first, last = np.searchsorted(ordered, (start, start + len(batch)))
+        parts.append(batch.take(pa.array(ordered[first:last] - start)))
+        start += len(batch)
+    return pa.Table.from_batches(parts, source.schema_arrow).take(np.argsort(np.argsort(rows)))

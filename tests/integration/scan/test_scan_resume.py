@@ -59,7 +59,13 @@ def test_interrupted_by_the_user_and_resumed(two_cartridges, rule_model, uninter
     expected, _ = uninterrupted
     out = tmp_path / "out"
     words = command(two_cartridges, rule_model, out)
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     limit = time.monotonic() + 120
     while not (out / "first").is_dir() and time.monotonic() < limit:
         time.sleep(0.05)

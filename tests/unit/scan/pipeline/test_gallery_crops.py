@@ -52,7 +52,7 @@ def scene(overlap_px: int = 0) -> tuple[FinishInput, Any, np.ndarray]:
     analyser = Analyser(cartridge, picture, step)
     card = SimpleNamespace(crop_size_px=CROP_PX, pixel_size_um=0.5)
     finish = SimpleNamespace(
-        cartridge=cartridge, card=card, analyser=analyser, settings=SimpleNamespace(device="cpu")
+        cartridge=cartridge, card=card, analyser=analyser, settings=SimpleNamespace(device="cpu", workers=2)
     )  # fmt: skip
     return cast(FinishInput, finish), analyser, picture
 

@@ -91,12 +91,32 @@ def test_crops_are_classified_in_batches_as_the_predictor_does(write_linear_mode
     predictor = OnnxPredictor(write_linear_model())
     crops = np.random.default_rng(0).integers(0, 4096, (BATCH_SIZE + 3, 2, 8, 8)).astype(np.uint16)
     background, scale = np.array([90.0, 40.0], np.float32), np.array([300.0, 200.0], np.float32)
-    found = CropClassifier(predictor, background, scale).classify(torch.from_numpy(crops.astype(np.float32)))
+    frames = [torch.from_numpy(part) for part in np.split(crops, [5, 5, BATCH_SIZE - 1])]
+    found = CropClassifier(predictor, background, scale).classify(frames)
     expected = predictor.predict(crops, background, scale)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
     np.testing.assert_array_equal(found.unassigned, expected.unassigned)
 
 
+@pytest.mark.parametrize("sizes", [[], [0], [1], [256], [255, 1], [200, 200, 200], [256, 256, 5], [3, 0, 300, 256]])
+def test_batches_hold_every_crop_once_and_in_order(write_linear_model, sizes):
+    seen = []
+
+    class Recorder(OnnxPredictor):
+        def predict(self, crops, background=None, scale=None):
+            seen.append(crops[:, 0, 0, 0].tolist())
+            return super().predict(crops, background, scale)
+
+    numbers = torch.arange(sum(sizes), dtype=torch.int32).to(torch.uint16)[:, None, None, None].expand(-1, 2, 8, 8)
+    found = CropClassifier(Recorder(write_linear_model()), None, None).classify(list(numbers.split(sizes)))
+    assert len(found.probabilities) == sum(sizes)
+    assert [number for batch in seen for number in batch] == list(range(sum(sizes)))
+    assert all(len(batch) == BATCH_SIZE for batch in seen[:-1])
+    assert all(batch for batch in seen)
+
+
 def test_no_crops(write_linear_model):
-    found = CropClassifier(OnnxPredictor(write_linear_model()), None, None).classify(torch.zeros(0, 2, 8, 8))
+    found = CropClassifier(OnnxPredictor(write_linear_model()), None, None).classify(
+        [torch.zeros(0, 2, 8, 8, dtype=torch.uint16)]
+    )
     assert found.probabilities.shape == (0, 5)

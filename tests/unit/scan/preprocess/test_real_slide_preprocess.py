@@ -15,7 +15,7 @@ from ctcnet.scan.platform import RegistrationSettings
 from ctcnet.scan.preprocess.frame_sample import FrameSample
 from ctcnet.scan.preprocess.levels import measure_levels
 from ctcnet.scan.preprocess.quality import frame_quality
-from ctcnet.scan.preprocess.registration import measure_shifts, undo_shifts
+from ctcnet.scan.preprocess.registration import ChannelShifts, measure_shifts, undo_shifts
 
 _SLIDE = Path(__file__).parents[5] / "shared" / "data" / "blood_slide"
 pytestmark = [
@@ -31,6 +31,12 @@ PANEL = Panel(
     PIXEL_SIZE_UM,
 )
 TILES = 2304
+
+
+def undone(counts: torch.Tensor, shifts: ChannelShifts) -> tuple[torch.Tensor, torch.Tensor]:
+    """Counts with their shifts undone, in a copy, and where every channel has a source."""
+    moved = counts.clone()
+    return moved, undo_shifts(moved, shifts)
 
 
 def _counts(frame: int) -> torch.Tensor:
@@ -55,7 +61,7 @@ def test_frame_2_is_registered_by_itself():
     assert shifts.measured_px[0] == pytest.approx((-17, -24), abs=0.7)  # (x, y); the notes give (row, column)
     assert shifts.correlation_before[0] < 0.1
     assert shifts.correlation_after[0] > 0.7
-    again = _shifts(undo_shifts(counts, shifts)[0])
+    again = _shifts(undone(counts, shifts)[0])
     assert np.hypot(*again.measured_px[0]) < 0.3
 
 
@@ -70,7 +76,7 @@ def test_frames_3_to_5_are_displaced_as_the_notes_say(frame, cd45_px, ck_px):
 
 def test_levels_and_focus_are_those_of_the_notes():
     counts = _counts(4)
-    moved, valid = undo_shifts(counts, _shifts(counts))
+    moved, valid = undone(counts, _shifts(counts))
     smooth = ndimage.gaussian_filter(moved[0].numpy(), 2.0)
     y_px, x_px = np.nonzero((ndimage.maximum_filter(smooth, 9) == smooth) & (smooth > 12))
     kind = np.zeros(len(x_px), np.uint8)

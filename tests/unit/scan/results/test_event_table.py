@@ -21,6 +21,7 @@ from ctcnet.scan.results.event_table import (
     event_rows,
     event_schema,
     event_table_writer,
+    take_rows,
     write_event_csv,
 )
 
@@ -54,6 +55,15 @@ def test_types(panel: Panel, labels: LabelSchema) -> None:
     assert schema.field("x_um").type == pa.float64()
     assert schema.field("mean_CK").type == pa.float32()
     assert schema.field("members").type == schema.field("tumour_nuclei").type == pa.int16()
+
+
+@pytest.mark.parametrize("chosen", [[], [2, 0], [1], [2, 1, 0]])
+def test_rows_are_taken_in_their_order(write_events: Callable[..., Path], monkeypatch, chosen: list[int]) -> None:
+    path = write_events()
+    monkeypatch.setattr(event_table, "ROW_GROUP_ROWS", 2)
+    whole = parquet.read_table(path)
+    assert len(whole) >= 3
+    assert take_rows(path, np.array(chosen, dtype=np.int64)).equals(whole.take(pa.array(chosen, pa.int64())))
 
 
 def test_what_was_written_is_read_back(make_columns: Callable, write_events: Callable[..., Path]) -> None:

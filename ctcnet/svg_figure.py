@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from html import escape
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -35,4 +36,4 @@ def svg_text(figure: Figure, title: str) -> str:
     metadata: dict[str, Any] = {"Date": None, "Title": title, "Creator": None}
     figure.savefig(buffer, format="svg", transparent=True, dpi=150, metadata=metadata)
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+    return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)  # each thread works on a frame of its own
     levels = None if args.levels is None else read_levels(args.levels)
-    settings = ScanSettings(digest, device, workers, args.blood_volume_ml, levels, args.csv)
+    settings = ScanSettings(digest, device, workers, args.blood_volume_ml, levels, args.csv, args.pattern)
     identity = {"model_sha256": digest, "model_name": predictor.card.name, "software_version": __version__}
     identity |= {"notice": "for research use only"}
     with scan_output(args.output, identity, resume=args.resume, overwrite=args.overwrite) as out:
@@ -113,8 +113,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_places(args: argparse.Namespace, model_path: Path) -> None:
     """Raise OutputError where OUT is an input, or lies in one or the reverse."""
-    check_not_input(args.output, model_path, *args.cartridges)
+    inputs = [model_path, *args.cartridges, *([] if args.levels is None else [args.levels])]
+    check_not_input(args.output, *inputs)
     out = Path(os.path.realpath(args.output))
+    for path in inputs:
+        if out in Path(os.path.realpath(path)).parents:
+            raise OutputError(
+                f"holds an input, {path}, which --overwrite would remove",
+                where=args.output,
+                fix="choose a folder for results alone",
+            )
     for path in args.cartridges:
         if Path(os.path.realpath(path)) in out.parents:
             raise OutputError("lies inside a cartridge", where=args.output, fix="choose a folder outside it")

@@ -21,14 +21,16 @@ class PreparedFrame:
     """One frame after spectral unmixing, with its channels' shifts undone.
 
     Attributes:
-        counts: (C, H, W) float32.
+        counts: (C, H, W) float32; the lower right part of `canvas`.
         valid: (H, W) bool, where every channel has a source and the cartridge's rim is not.
         shifts: what was measured between the channels.
+        canvas: (C, H', W') float32, with room for what the left and upper neighbours lend, see `room_px`.
     """
 
     counts: Tensor
     valid: Tensor
     shifts: ChannelShifts
+    canvas: Tensor
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class Canvas:
     valid: Tensor
     offset_x_px: int
     offset_y_px: int
+
+
+def room_px(row: int, column: int, territories: Territories) -> tuple[int, int]:
+    """Lines above and columns to the left of a frame on its canvas, by its place on the grid."""
+    return territories.margin_px if row > 0 else 0, territories.margin_px if column > 0 else 0
 
 
 def strips_of(prepared: PreparedFrame, cartridge: Cartridge, margin_px: int) -> Strips:
@@ -104,7 +111,7 @@ class StripCache:
 def build_canvas(
     prepared: PreparedFrame | None, place: Place, cartridge: Cartridge, territories: Territories, strips: StripCache
 ) -> Canvas | None:
-    """Join a frame with the strips of its left and upper neighbours.
+    """Join a frame with the strips of its left and upper neighbours, in place on the canvas that it was made ready on.
 
     Args:
         prepared: the frame; None where it is missing or cannot be read, and only what neighbours lend is known.
@@ -121,28 +128,30 @@ def build_canvas(
     if known is None:
         return None
     margin = territories.margin_px
-    offset_x, offset_y = margin if place.column > 0 else 0, margin if place.row > 0 else 0
+    offset_y, offset_x = room_px(place.row, place.column, territories)
     height, width = cartridge.frame_height_px + offset_y, cartridge.frame_width_px + offset_x
-    counts = known.new_empty((len(known), height, width))
+    counts = known.new_empty((len(known), height, width)) if prepared is None else prepared.canvas
+    free_y, free_x = (height, width) if prepared is None else (offset_y, offset_x)  # what is not the frame's own
     beside = left is not None or not offset_x, upper is not None or not offset_y
     if prepared is None or not all(beside) or (corner is None and offset_x and offset_y):
         thin = known[:, ::_THIN_PX, ::_THIN_PX].flatten(1)
-        counts.copy_(thin.median(dim=1).values[:, None, None].expand_as(counts))
+        typical = thin.median(dim=1).values[:, None, None]
+        counts[:, :free_y] = typical
+        counts[:, :, :free_x] = typical
     valid = torch.zeros((height, width), dtype=torch.bool, device=counts.device)
     if corner is not None and offset_x and offset_y:
         wide = corner.lower.shape[2] - cartridge.overlap_x_px - margin
         counts[:, :offset_y, :offset_x] = corner.lower[:, :margin, wide : wide + margin]
         valid[:offset_y, :offset_x] = corner.lower_valid[:margin, wide : wide + margin]
     if upper is not None and offset_y:
-        depth = upper.lower.shape[1]
-        counts[:, :depth, offset_x:] = upper.lower
-        valid[:depth, offset_x:] = upper.lower_valid
+        depth = min(upper.lower.shape[1], free_y)
+        counts[:, :depth, offset_x:] = upper.lower[:, :depth]
+        valid[:depth, offset_x:] = upper.lower_valid[:depth]
     if left is not None and offset_x:
-        depth = left.right.shape[2]
-        counts[:, offset_y:, :depth] = left.right
-        valid[offset_y:, :depth] = left.right_valid
+        depth = min(left.right.shape[2], free_x)
+        counts[:, offset_y:, :depth] = left.right[:, :, :depth]
+        valid[offset_y:, :depth] = left.right_valid[:, :depth]
     if prepared is not None:
-        counts[:, offset_y:, offset_x:] = prepared.counts
         valid[offset_y:, offset_x:] = prepared.valid
     return Canvas(counts, valid, offset_x, offset_y)
 

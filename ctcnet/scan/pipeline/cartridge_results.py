@@ -38,7 +38,7 @@ QUALITY_UNITS = {
 }
 """What the names in `quality.json` stand for that do not say it themselves."""
 RESULT_FILES = (EVENTS_FILE, COUNTS_FILE, QUALITY_FILE, LEVELS_FILE, REPORT_FILE, GEOJSON_FILE, CSI_FILE)
-"""What a complete folder holds."""
+"""What a complete folder holds; the last one only where csi_images can hold the frames' numbers."""
 
 
 def finish_cartridge(finish: FinishInput) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def finish_cartridge(finish: FinishInput) -> dict[str, Any]:
     counts = _counts(finish, columns, area, written, notes)
     events = folder / EVENTS_FILE
     notes += write_geojson(events, folder / GEOJSON_FILE, finish.card.labels, cartridge.pixel_size_um, overwrite=True)
-    first = 1 if cartridge.frames[0].number >= 1 else 0
+    first = min(1, *(frame.number for frame in (*cartridge.frames, *cartridge.missing)))
     notes += write_csi_events(events, folder / CSI_FILE, cartridge.name, first_frame=first, overwrite=True)
     write_json(folder / LEVELS_FILE, {**finish.levels, "used": finish.levels_source}, overwrite=True)
     write_json(folder / COUNTS_FILE, counts, overwrite=True)
@@ -240,6 +240,7 @@ def _summary(
         "ctc_events": "" if ctc is None else ctc["count"],
         "ctc_interval_low": "" if ctc is None else round(ctc["interval"][0], 2),
         "ctc_interval_high": "" if ctc is None else round(ctc["interval"][1], 2),
+        **_per_volume(None if ctc is None else ctc["per_7_5_ml"]),
         "for_review": counts["for_review"],
         "unassigned": counts["unassigned"],
         "cells": int((counted & (columns["kind"] != "object")).sum()),
@@ -248,4 +249,16 @@ def _summary(
         "frames_missing": area["missing_frames"],
         "counted_area_mm2": area["counted_mm2"],
         "warnings": " ".join(sorted({note.flag for note in notes})),
+    }
+
+
+def _per_volume(figures: dict[str, Any] | None) -> dict[str, float]:
+    """CTC events per 7.5 mL with their interval; nothing where the blood volume is not known."""
+    if figures is None:
+        return {}
+    low, high = (round(bound, 2) for bound in figures["interval"])
+    return {
+        "ctc_per_7_5_ml": round(figures["value"], 2),
+        "ctc_per_7_5_ml_low": low,
+        "ctc_per_7_5_ml_high": high,
     }

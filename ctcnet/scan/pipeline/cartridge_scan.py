@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform as machine
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,10 @@ from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
 from ctcnet.scan.pipeline.frame_stream import FrameStream
 from ctcnet.scan.pipeline.one_heap import give_back_free_memory
 from ctcnet.scan.pipeline.prologue import cartridge_levels, describe_levels, levels_of_model
-from ctcnet.scan.pipeline.settings import ScanSettings, plan_of
+from ctcnet.scan.pipeline.settings import ScanSettings, files_modified, plan_of
 from ctcnet.scan.pipeline.stage_times import StageTimes
 from ctcnet.scan.pipeline.territory import Territories
-from ctcnet.scan.pipeline.work_folder import WorkFolder, write_whole
+from ctcnet.scan.pipeline.work_folder import WorkFolder, sync_folder, write_whole
 from ctcnet.scan.platform import Platform
 
 WORK_FOLDER = ".work"
@@ -55,8 +56,18 @@ class CartridgeJob:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a cartridge's results are whole, each of its files among them."""
-    return all((folder / name).is_file() for name in (COMPLETE_FILE, *RESULT_FILES))
+    """Whether a cartridge's results are whole: each of its files is there with the size that was written."""
+    if not (folder / COMPLETE_FILE).is_file():
+        return False
+    return _completed(folder)["files"] == _sizes(folder)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a run that was cut off left half written, and the journal of a cartridge that is complete."""
+    for part in folder.glob(".*.part*"):
+        part.unlink()
+    if is_complete(folder):
+        shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
 
 
 def completed_summary(folder: Path) -> dict[str, Any]:
@@ -73,7 +84,7 @@ def _completed(folder: Path) -> dict[str, Any]:
     path = folder / COMPLETE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {"plan": dict(content["plan"]), "summary": dict(content["summary"])}
+        return {name: dict(content[name]) for name in ("plan", "summary", "files")}
     except (OSError, ValueError, TypeError, KeyError) as cause:
         raise OutputError("is damaged", where=path, fix="remove the folder that holds it and scan again") from cause
 
@@ -110,7 +121,7 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
         times,
     )
     plan = plan_of(cartridge, job.platform, card, job.settings)
-    work = WorkFolder(job.folder / WORK_FOLDER, plan)
+    work = WorkFolder(job.folder / WORK_FOLDER, {**plan, "files_modified": files_modified(cartridge)})
     (job.folder / COMPLETE_FILE).unlink(missing_ok=True)  # where it stands, other files were lost
     given = None if job.settings.levels is None else dict(job.settings.levels)
     levels = cartridge_levels(analyser, work, given, job.settings.workers)
@@ -124,7 +135,10 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
         cartridge, card, job.settings, plan, levels, source, tuple(notes), analyser, channels, work, job.folder
     )
     summary = finish_cartridge(finish)
-    write_whole(job.folder / COMPLETE_FILE, _json({"plan": plan, "summary": summary}))
+    _flush_results(job.folder)
+    completed = {"plan": plan, "summary": summary, "files": _sizes(job.folder)}
+    write_whole(job.folder / COMPLETE_FILE, _json(completed))
+    sync_folder(job.folder)
     work.remove()
     whole = perf_counter() - start
     log = {
@@ -142,6 +156,19 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
     }
     write_whole(job.folder / LOG_FILE, _json(log))
     return summary
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each result file that is there."""
+    return {name: (folder / name).stat().st_size for name in RESULT_FILES if (folder / name).is_file()}
+
+
+def _flush_results(folder: Path) -> None:
+    """Flush results to the disk: the journal that they were made from goes next."""
+    for name in _sizes(folder):
+        with (folder / name).open("rb") as stream:
+            os.fsync(stream.fileno())
+    sync_folder(folder)
 
 
 def _check_frame_size(cartridge: Cartridge) -> None:

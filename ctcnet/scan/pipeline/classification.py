@@ -28,7 +28,7 @@ class DevicePredictor(Protocol):
         ...
 
     def predict_tensor(self, crops: Tensor, background: np.ndarray | None, scale: np.ndarray | None) -> Predictions:
-        """As `Predictor.predict`, for float32 counts (N, C, S, S) on any device."""
+        """As `Predictor.predict`, for counts (N, C, S, S) on any device."""
         ...
 
 

@@ -64,7 +64,7 @@ class CropCutter:
 def cut_patches(counts: Tensor, x_px: np.ndarray, y_px: np.ndarray, size_px: int, fill: np.ndarray) -> Tensor:
     """Patches (N, C, P, P) of a frame (C, H, W) about the nearest pixel; `fill` (C,) beyond the frame.
 
-    The pixel at ((P - 1) / 2, (P - 1) / 2), rounded up for even P, is the one nearest to the event.
+    An event lies within half a pixel of a patch's middle, (P - 1) / 2 pixels from its first pixel along either axis.
     """
     channels, height, width = counts.shape
     before = (size_px - 1) / 2

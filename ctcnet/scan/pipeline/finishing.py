@@ -154,7 +154,7 @@ class EventWriter:
 
     def _reference(self, sizes: list[int], resolution: Resolution) -> LeukocyteReference:
         step = max(1, -(-sum(sizes) // MOST_REFERENCE_EVENTS))
-        parts = [columns for unit, columns in self._kept_units(sizes, resolution) if unit % step == 0]
+        parts = [columns for n, (_, columns) in enumerate(self._kept_units(sizes, resolution)) if n % step == 0]
         panel = self._finish.cartridge.panel
         if not parts:
             return LeukocyteReference(0, {})
@@ -180,6 +180,7 @@ class EventWriter:
         parent = resolution.parent[start + rows]
         kept = {name: values[rows] for name, values in columns.items()}
         own = place[np.where(parent >= 0, parent - start, -1)]
+        kept["parent"] = own
         kept["event_id"] = np.arange(first_id, first_id + len(rows), dtype=np.int64)
         kept["parent_id"] = np.where(own >= 0, own + first_id, -1)
         kept["counted"] = resolution.counted[start + rows]

@@ -15,7 +15,7 @@ from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.measure.event_measurer import EventMeasurer
-from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, counted_area_um2
+from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, counted_area_um2, room_px
 from ctcnet.scan.pipeline.classification import CropClassifier
 from ctcnet.scan.pipeline.crop_cutting import CropCutter
 from ctcnet.scan.pipeline.stage_times import StageTimes
@@ -103,9 +103,14 @@ class FrameAnalyser:
         pixels = self.cartridge.read(index)
         self.times.add("reading", perf_counter() - start)
         start = perf_counter()
-        counts = torch.from_numpy(pixels).to(self._device).float()
+        frame = self.cartridge.frames[index]
+        above, left = room_px(frame.row, frame.column, self.territories)
+        channels, height, width = pixels.shape
+        canvas = torch.empty((channels, above + height, left + width), device=self._device)
+        counts = canvas[:, above:, left:]
+        counts.copy_(torch.from_numpy(pixels))
         if self._unmixing is not None:
-            counts = torch.einsum("ij,jhw->ihw", self._unmixing, counts).clamp_min_(0)
+            counts.copy_(torch.einsum("ij,jhw->ihw", self._unmixing, counts).clamp_min_(0))
         off_rim = self._cover_rim(index, counts)
         if shifts is None:
             shifts = measure_shifts(
@@ -114,7 +119,8 @@ class FrameAnalyser:
         valid = undo_shifts(counts, shifts)
         valid = _widened(valid, round(SEAM_UM / self.cartridge.pixel_size_um))
         self.times.add("registration", perf_counter() - start)
-        return PreparedFrame(counts, valid & off_rim if self.cartridge.rim_px else valid, shifts)
+        valid = valid & off_rim if self.cartridge.rim_px else valid
+        return PreparedFrame(counts, valid, shifts, canvas)
 
     def _cover_rim(self, index: int, counts: Tensor) -> Tensor:
         """Lay the frame's median over the bright rim of the cartridge; (H, W) bool, where there is none."""
@@ -199,8 +205,16 @@ class FrameAnalyser:
 
         if len(kept) <= MOST_CROPS_KEPT:
             return cut(kept), None
+
+        def classify(rows: np.ndarray) -> Predictions:
+            crops = cut(rows)
+            start = perf_counter()
+            found = classifier.classify([crops])
+            self.times.add("network", perf_counter() - start)
+            return found
+
         parts = [kept[start : start + MOST_CROPS_KEPT] for start in range(0, len(kept), MOST_CROPS_KEPT)]
-        return cut(kept[:0]), concatenate([classifier.classify([cut(part)]) for part in parts])
+        return cut(kept[:0]), concatenate([classify(part) for part in parts])
 
     def _counted_area_um2(self, place: Place, prepared: PreparedFrame) -> float:
         there = {(other.row, other.column) for other in self.territories.places if other.frame is not None}

@@ -69,11 +69,13 @@ class FrameStream:
         Raises:
             OutputError: a unit could not be written.
         """
-        units = [
-            _Unit(number, places)
-            for number, places in enumerate(units_of(self._analyser.territories))
-            if not self._work.has_unit(number)
-        ]
+        units = []
+        for number, places in enumerate(units_of(self._analyser.territories)):
+            if not self._work.has_unit(number):
+                units.append(_Unit(number, places))
+                continue
+            for _ in range(sum(self._places[position].frame is not None for position in places)):
+                self._on_frame()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ctcnet-scan")
         try:
             self._run(units, pool)

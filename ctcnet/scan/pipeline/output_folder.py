@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 from ctcnet.errors import OutputError
 from ctcnet.output import check_output
-from ctcnet.scan.pipeline.work_folder import write_whole
+from ctcnet.scan.pipeline.work_folder import part_of, sync_folder, write_whole
 
 RUN_FILE = "scan.json"
 """What every folder written by a scan holds."""
@@ -54,8 +53,8 @@ def scan_output(path: Path, identity: Mapping[str, Any], *, resume: bool, overwr
 
 
 def _check_new(path: Path, overwrite: bool) -> None:
-    """Refuse a folder with contents; a lock file alone, as a run that was cut off at once leaves it, is none."""
-    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {_LOCK_FILE}:
+    """Refuse a folder with contents; what a run that was cut off at once leaves is none."""
+    if path.is_dir() and {entry.name for entry in path.iterdir()} <= {_LOCK_FILE, part_of(path / RUN_FILE).name}:
         return
     try:
         check_output(path, overwrite=overwrite, made_with=RUN_FILE)
@@ -84,15 +83,16 @@ def _claim(path: Path, identity: Mapping[str, Any], *, resume: bool, overwrite: 
         for entry in path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != _LOCK_FILE:
+            elif entry.name not in (_LOCK_FILE, RUN_FILE):
                 entry.unlink()
+        file.unlink()  # last: a folder without it is not known as a scan's
     if file.is_file():
         if not resume:
             raise OutputError("exists already", where=path, fix="pass --resume, --overwrite, or choose another place")
         _check_identity(file, identity)
         return
     write_whole(file, (json.dumps(dict(identity), indent=1, sort_keys=True) + "\n").encode())
-    _sync_folder(path)
+    sync_folder(path)
 
 
 def _check_identity(file: Path, identity: Mapping[str, Any]) -> None:
@@ -109,11 +109,3 @@ def _check_identity(file: Path, identity: Mapping[str, Any]) -> None:
             found=", ".join(f"{key} {found.get(key)}" for key in other),
             fix="scan into another OUT: results of different models are not mixed",
         )
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

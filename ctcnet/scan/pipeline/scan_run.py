@@ -24,6 +24,7 @@ from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.pipeline.cartridge_results import write_missing_csv
 from ctcnet.scan.pipeline.cartridge_scan import (
     CartridgeJob,
+    clear_leftovers,
     completed_plan,
     completed_summary,
     is_complete,
@@ -36,8 +37,9 @@ from ctcnet.scan.platform import Platform, load_platform
 
 SUMMARY_FILE = "summary.csv"
 SUMMARY_COLUMNS: tuple[str, ...] = (
-    "cartridge", "status", "ctc_events", "ctc_interval_low", "ctc_interval_high", "for_review", "unassigned", "cells",
-    "leukocytes", "frames", "frames_missing", "counted_area_mm2", "warnings", "error",
+    "cartridge", "status", "ctc_events", "ctc_interval_low", "ctc_interval_high", "ctc_per_7_5_ml",
+    "ctc_per_7_5_ml_low", "ctc_per_7_5_ml_high", "for_review", "unassigned", "cells", "leukocytes", "frames",
+    "frames_missing", "counted_area_mm2", "warnings", "error",
 )  # fmt: skip
 PLAIN_WIDTH = 140
 """Characters in a line of the summary where the output is no terminal."""
@@ -96,13 +98,24 @@ def scan_all(request: ScanRequest) -> list[dict[str, Any]]:
     """
     names = result_names(request.paths)
     rows: list[dict[str, Any]] = []
+    earlier = _earlier_rows(request.out / SUMMARY_FILE)
     with _progress() as progress:
         whole = progress.add_task("cartridges", total=len(names))
         for path, name in zip(request.paths, names, strict=True):
             rows.append(_scan_one(request, path, name, progress))
             progress.advance(whole)
-            write_summary(rows, request.out / SUMMARY_FILE)
+            done = {row["cartridge"] for row in rows}
+            others = [row for row in earlier if row["cartridge"] not in done]
+            write_summary([*rows, *others], request.out / SUMMARY_FILE)
     return rows
+
+
+def _earlier_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of the summary of earlier runs into the same OUT."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [row for row in csv.DictReader(stream) if row.get("cartridge")]
 
 
 def _scan_one(request: ScanRequest, path: Path, name: str, progress: Progress) -> dict[str, Any]:
@@ -131,6 +144,7 @@ def _scan_or_keep(request: ScanRequest, path: Path, name: str, progress: Progres
     cartridge = request.open(path)
     platform = request.platform or load_platform(cartridge.platform)
     job = CartridgeJob(cartridge, platform, request.predictor, request.settings, request.out / name)
+    clear_leftovers(job.folder)
     if is_complete(job.folder):
         plan = plan_of(cartridge, platform, request.predictor.card, request.settings)
         other = sorted(key for key in plan if completed_plan(job.folder).get(key) != plan[key])

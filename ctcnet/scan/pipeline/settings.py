@@ -32,6 +32,7 @@ class ScanSettings:
         blood_volume_ml: blood that went into each cartridge, in mL; None where it is not known.
         levels: marker -> (background, scale) in counts, in place of measured ones; None measures them.
         csv: whether events are written as CSV too.
+        pattern: of the names of the files, for the layout that needs one.
     """
 
     model_sha256: str
@@ -40,6 +41,7 @@ class ScanSettings:
     blood_volume_ml: float | None = None
     levels: Mapping[str, tuple[float, float]] | None = None
     csv: bool = False
+    pattern: str | None = None
 
     def __post_init__(self) -> None:
         volume = self.blood_volume_ml
@@ -54,8 +56,9 @@ class ScanSettings:
 def plan_of(cartridge: Cartridge, platform: Platform, card: ModelCard, settings: ScanSettings) -> dict[str, Any]:
     """Everything that decides the results of one cartridge, as plain data; two equal plans give equal results."""
     files = sha256()
-    for name, size in _listing(cartridge.path):
+    for name, size, _ in _listing(cartridge.path):
         files.update(f"{name}\0{size}\n".encode())
+    grid = [[asdict(frame) for frame in frames] for frames in (cartridge.frames, cartridge.missing)]
     plan = {
         "format": PLAN_FORMAT,
         "software_version": __version__,
@@ -68,6 +71,8 @@ def plan_of(cartridge: Cartridge, platform: Platform, card: ModelCard, settings:
         "pixel_size_um": cartridge.pixel_size_um,
         "platform": asdict(platform),
         "frames": len(cartridge.frames),
+        "grid_sha256": sha256(json.dumps(grid).encode()).hexdigest(),
+        "pattern": settings.pattern,
         "device": settings.device,
         "blood_volume_ml": settings.blood_volume_ml,
         "levels": None if settings.levels is None else {name: list(pair) for name, pair in settings.levels.items()},
@@ -75,12 +80,20 @@ def plan_of(cartridge: Cartridge, platform: Platform, card: ModelCard, settings:
     return json.loads(json.dumps(plan))
 
 
-def _listing(path: Path) -> list[tuple[str, int]]:
-    """Names and sizes of the files that a cartridge is made of, sorted."""
-    if path.is_file():
-        return [(path.name, path.stat().st_size)]
-    files = (file for file in path.rglob("*") if file.is_file())
-    return sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in files)
+def files_modified(cartridge: Cartridge) -> str:
+    """Hash of when the files of a cartridge were last changed: unfinished work goes on with the very same files.
+
+    Results do not hold it, because a copy of a cartridge has other times and the same content.
+    """
+    times = [f"{name}\0{modified_ns}\n" for name, _, modified_ns in _listing(cartridge.path)]
+    return sha256("".join(times).encode()).hexdigest()
+
+
+def _listing(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change (ns) of each file that a cartridge is made of, sorted."""
+    folder, files = (path.parent, [path]) if path.is_file() else (path, (f for f in path.rglob("*") if f.is_file()))
+    described = ((file.relative_to(folder).as_posix(), file.stat()) for file in files)
+    return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in described)
 
 
 def read_levels(path: Path) -> dict[str, tuple[float, float]]:

@@ -116,7 +116,7 @@ def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
     Raises:
         OutputError: the disk is full or cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         with part.open("wb") as stream:
             stream.write(content)
@@ -126,6 +126,20 @@ def write_whole(path: Path, content: bytes | pa.Buffer) -> None:
     except OSError as cause:
         part.unlink(missing_ok=True)
         raise _write_error(path, cause) from cause
+
+
+def part_of(path: Path) -> Path:
+    """What `write_whole` writes to until a file is whole."""
+    return path.with_name(f".{path.name}.part")
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's list of files to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_error(path: Path, cause: OSError) -> OutputError:

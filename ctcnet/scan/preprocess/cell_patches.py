@@ -33,8 +33,12 @@ def _windows(counts: Tensor, x_px: np.ndarray, y_px: np.ndarray, radius_px: floa
 
 def gather_windows(counts: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Windows (C, N, R, S) of an image (C, H, W) at rows (N, R) and columns (N, S), both int64."""
-    index = rows[:, :, None] * counts.shape[2] + columns[:, None, :]
-    return counts.flatten(1).index_select(1, index.flatten()).unflatten(1, index.shape)
+    channels, height, width = counts.shape
+    counts = counts if counts.stride(2) == 1 else counts.contiguous()
+    step = counts.stride(1)  # a frame is a part of its canvas: flattening it would copy all of it
+    pixels = counts.as_strided((channels, (height - 1) * step + width), (counts.stride(0), 1))
+    index = rows[:, :, None] * step + columns[:, None, :]
+    return pixels.index_select(1, index.flatten()).unflatten(1, index.shape)
 
 
 def disc_means(

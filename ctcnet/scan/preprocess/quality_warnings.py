@@ -49,7 +49,7 @@ def cartridge_warnings(frames: Sequence[dict[str, Any]], panel: Panel) -> list[N
             f"no event in any of {len(ordered)} frames: the cartridge is empty, the nuclear stain failed, or channels "
             "are named wrongly"
         )
-        return [Note("no_events", message), *_covered(ordered), *_too_crowded(ordered)]
+        return [Note("no_events", message), *_saturated(ordered, panel), *_covered(ordered), *_too_crowded(ordered)]
     return [
         *_unregistered(ordered, panel),
         *_out_of_focus(ordered, panel),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import tifffile
 
 from ctcnet.errors import CartridgeError, OutputError, SettingError
 from ctcnet.scan.pipeline.cartridge_results import RESULT_FILES
-from ctcnet.scan.pipeline.cartridge_scan import COMPLETE_FILE, completed_plan, is_complete
+from ctcnet.scan.pipeline.cartridge_scan import COMPLETE_FILE, clear_leftovers, completed_plan, is_complete
 from ctcnet.scan.pipeline.output_folder import scan_output
 from ctcnet.scan.pipeline.scan_run import DONE, FAILED, print_summary, result_names
 from ctcnet.scan.pipeline.settings import ScanSettings, read_levels
@@ -150,18 +152,60 @@ def test_records_that_are_no_mapping_are_damaged(tmp_path):
         scan_output(tmp_path / "out", {"a": 1}, resume=True, overwrite=False),
     ):
         pass
-    for content in ("", "[]", "{}", '{"plan": {}}'):
+    for content in ("", "[]", "{}", '{"plan": {}}', '{"plan": {}, "summary": {}, "files": 1}'):
         (tmp_path / COMPLETE_FILE).write_text(content)
         with pytest.raises(OutputError, match="damaged"):
             completed_plan(tmp_path)
 
 
 def test_a_folder_that_lost_a_file_is_not_complete(tmp_path):
-    for name in (COMPLETE_FILE, *RESULT_FILES):
-        (tmp_path / name).touch()
+    for size, name in enumerate(RESULT_FILES):
+        (tmp_path / name).write_text("x" * size)
+    sizes = {name: size for size, name in enumerate(RESULT_FILES)}
+    (tmp_path / COMPLETE_FILE).write_text(json.dumps({"plan": {}, "summary": {}, "files": sizes}))
     assert is_complete(tmp_path)
-    (tmp_path / RESULT_FILES[0]).unlink()
+    (tmp_path / RESULT_FILES[3]).write_text("")  # as a crash of the machine can leave it
     assert not is_complete(tmp_path)
+    (tmp_path / RESULT_FILES[3]).unlink()
+    assert not is_complete(tmp_path)
+
+
+def test_what_a_run_that_was_cut_off_left_behind_goes(tmp_path):
+    for name in (".report.17.part.html", ".complete.json.part", "events.parquet"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".work").mkdir()
+    clear_leftovers(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"events.parquet", ".work"}
+    (tmp_path / COMPLETE_FILE).write_text(json.dumps({"plan": {}, "summary": {}, "files": {"events.parquet": 1}}))
+    clear_leftovers(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"events.parquet", COMPLETE_FILE}
+
+
+@pytest.mark.parametrize("which", ["cartridge", "model"])
+def test_inputs_inside_out_are_never_overwritten(scan, rule_model, cartridge_source, tmp_path, which, capsys):
+    out = tmp_path / "out"
+    assert scan(cartridge_source, out=out) == 0
+    cartridge, model = cartridge_source, rule_model
+    if which == "cartridge":
+        cartridge = Path(shutil.copytree(cartridge_source, out / "raw/night_1"))
+    else:
+        model = Path(shutil.copy(rule_model, out / "mine.onnx"))
+    before = sorted(out.rglob("*"))
+    assert scan(cartridge, out=out, model=model, options=("--overwrite",)) == 2
+    assert "holds an input" in capsys.readouterr().err
+    assert sorted(out.rglob("*")) == before
+
+
+def test_the_summary_keeps_the_cartridges_of_earlier_runs(scan, cartridge_source, tmp_path):
+    out = tmp_path / "out"
+    names = ["first", "second"]
+    for name in names:
+        cartridge = Path(shutil.copytree(cartridge_source, tmp_path / name))
+        assert scan(cartridge, out=out, options=("--resume",)) == 0
+    with (out / "summary.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert sorted(row["cartridge"] for row in rows) == names
+    assert {row["status"] for row in rows} == {DONE}
 
 
 @pytest.mark.parametrize("entry", [5, [], {"background": 1, "scale": 10**400}, {"background": True, "scale": 1}])

@@ -110,8 +110,12 @@ def test_a_cluster_is_one_event_with_its_members(results):
     for row in clusters:
         members = np.flatnonzero(events["parent_id"] == events["event_id"][row])
         assert len(members) == events["members"][row]
+        assert events["tumour_nuclei"][members].sum() == events["tumour_nuclei"][row]
         if events["counted"][row]:
             assert not events["counted"][members].any()
+    alone = (events["kind"] == "cell") & (events["parent_id"] < 0)
+    called = np.isin(events["label"].astype(str), ("ctc", "ctc_neutrophil_cluster", "ctc_platelet_cluster"))
+    assert (events["tumour_nuclei"][alone & ~called] == 0).all()
 
 
 def test_csv_has_the_same_rows(results):
@@ -126,6 +130,9 @@ def test_summary_says_what_was_done(results):
     with (results / "summary.csv").open() as stream:
         (row,) = csv.DictReader(stream)
     assert (row["status"], row["frames"], row["frames_missing"]) == ("done", "6", "0")
+    assert float(row["ctc_per_7_5_ml"]) == float(row["ctc_events"])  # 7.5 mL of blood were given
+    assert float(row["ctc_per_7_5_ml_low"]) == float(row["ctc_interval_low"])
+    assert float(row["ctc_per_7_5_ml_high"]) == float(row["ctc_interval_high"])
 
 
 def test_results_name_the_model_and_say_research_use(results):

@@ -10,7 +10,7 @@ import torch
 
 from ctcnet.panel import load_panel
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.pipeline.canvas import PreparedFrame, StripCache, build_canvas, counted_area_um2, strips_of
+from ctcnet.scan.pipeline.canvas import PreparedFrame, StripCache, build_canvas, counted_area_um2, room_px, strips_of
 from ctcnet.scan.pipeline.territory import Territories
 from ctcnet.scan.preprocess.registration import ChannelShifts
 
@@ -50,8 +50,11 @@ class Scene:
     def prepared(self, index: int) -> PreparedFrame:
         frame = self.cartridge.frames[index]
         top, left = frame.row * self.step, frame.column * self.step
-        counts = self.picture[:, top : top + SIZE_PX, left : left + SIZE_PX]
-        return PreparedFrame(counts, torch.ones(counts.shape[1:], dtype=torch.bool), STILL)
+        above, before = room_px(frame.row, frame.column, self.territories)
+        canvas = torch.full((1, above + SIZE_PX, before + SIZE_PX), torch.nan)
+        counts = canvas[:, above:, before:]
+        counts.copy_(self.picture[:, top : top + SIZE_PX, left : left + SIZE_PX])
+        return PreparedFrame(counts, torch.ones((SIZE_PX, SIZE_PX), dtype=torch.bool), STILL, canvas)
 
     def _lend(self, index: int):
         return strips_of(self.prepared(index), self.cartridge, self.territories.margin_px)

@@ -12,7 +12,7 @@ import torch
 
 from ctcnet.panel import Channel, Panel
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.pipeline.canvas import PreparedFrame
+from ctcnet.scan.pipeline.canvas import PreparedFrame, room_px
 from ctcnet.scan.pipeline.finishing import FinishInput
 from ctcnet.scan.pipeline.gallery_crops import cut_gallery
 from ctcnet.scan.pipeline.territory import Territories
@@ -36,8 +36,12 @@ class Analyser:
         self.asked.append((index, shifts))
         frame = self.cartridge.frames[index]
         top, left = frame.row * self.step_px, frame.column * self.step_px
-        counts = self.picture[:, top : top + SIDE_PX, left : left + SIDE_PX].clone()
-        return PreparedFrame(counts, torch.ones(counts.shape[1:], dtype=torch.bool), cast(ChannelShifts, shifts))
+        above, before = room_px(frame.row, frame.column, self.territories)
+        canvas = torch.full((1, above + SIDE_PX, before + SIDE_PX), torch.nan)
+        counts = canvas[:, above:, before:]
+        counts.copy_(self.picture[:, top : top + SIDE_PX, left : left + SIDE_PX])
+        valid = torch.ones((SIDE_PX, SIDE_PX), dtype=torch.bool)
+        return PreparedFrame(counts, valid, cast(ChannelShifts, shifts), canvas)
 
 
 def scene(overlap_px: int = 0) -> tuple[FinishInput, Any, np.ndarray]:

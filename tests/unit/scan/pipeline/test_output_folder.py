@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ctcnet.errors import OutputError
@@ -84,3 +86,31 @@ def test_a_file_in_the_way(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError):
         open_once(tmp_path / "out")
+
+
+def test_a_run_killed_while_it_wrote_its_first_file_can_be_started_again(tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in (".lock", f".{RUN_FILE}.part"):
+        (tmp_path / "out" / name).touch()
+    open_once(tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / RUN_FILE).is_file()
+
+
+def test_a_run_killed_while_it_removed_older_results_can_be_started_again(tmp_path, monkeypatch):
+    open_once(tmp_path / "out")
+    for name in ("a.csv", "b.csv", "c.csv"):
+        (tmp_path / "out" / name).write_text("x")
+    unlink, gone = Path.unlink, []
+
+    def killed(path, *args, **kwargs):
+        if len(gone) == 2:
+            raise KeyboardInterrupt
+        gone.append(path)
+        unlink(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_once(tmp_path / "out", overwrite=True)
+    open_once(tmp_path / "out", overwrite=True)
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {RUN_FILE, ".lock"}

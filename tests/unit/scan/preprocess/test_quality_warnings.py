@@ -178,3 +178,11 @@ def test_a_channel_that_correlates_nowhere_is_no_fault():
     for frame in frames:
         frame["channels"]["CK"].update(correlation_after=0.04, verdict="too_little_signal")
     assert _flags(frames) == []
+
+
+def test_an_empty_cartridge_may_be_an_overexposed_one():
+    frames = _frames()
+    for frame in frames:
+        frame |= {"cells": 0, "objects": 0, "clusters": 0}
+        frame["channels"]["DAPI"]["saturated_share"] = 1.0
+    assert _flags(frames) == ["no_events", "saturated"]

@@ -27,7 +27,8 @@ def select_leukocytes(levels: np.ndarray, level_noise: np.ndarray, roles: Sequen
 
     With a leukocyte channel: cells whose CD45 stands out of the background, without the lower of two groups where the
     levels fall into two, and without faint ones. Then cells far above the others in an epithelial or mesenchymal
-    channel are left out.
+    channel are left out. Without a leukocyte channel every nucleated cell that is not left out so is taken, and where
+    there is no leukocyte tumour cells whose light spills into its channel may be; `levels_notes` says both.
 
     Args:
         levels: (N, C) counts over background of every nucleated cell.

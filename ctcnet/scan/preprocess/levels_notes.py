@@ -1,4 +1,4 @@
-"""Warnings that a cartridge's levels give rise to: no leukocytes, weak stain, swapped channels, wrong pixel size."""
+"""Warnings that a cartridge's levels give rise to: no leukocytes, weak stain, swapped channels and the like."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ LEAST_LEUKOCYTES = 20
 """Fewer leukocytes give no scale."""
 WEAK_SNR = 5.0
 """Least median level of the leukocytes over the noise, for nucleus and leukocyte channels."""
+TUMOUR_SNR_FACTOR, TUMOUR_COUNTS_FACTOR = 3.0, 5.0
+"""Leukocytes whose median level in an epithelial channel is this many times that in their own channel, in multiples of
+the noise and in counts, look like tumour cells: 0.2 and 0.4 at most on a real slide; a spillover of 2 % gives 50."""
 NUCLEUS_DIAMETER_UM = (4.5, 11.0)
 """Medians outside this are not those of leukocytes: 7.0 um on a real slide (5-95 %: 5.2-8.1, field notes)."""
 
@@ -30,10 +33,46 @@ def levels_notes(levels: CartridgeLevels, panel: Panel, pixel_size_um: float) ->
         )
         return [Note("no_leukocytes", message)]
     return [
+        *_no_leukocyte_channel(levels, panel),
+        *_look_like_tumour(levels, panel),
         *_weak_stains(levels, panel),
         *_swapped_channels(levels, panel),
         *_wrong_pixel_size(levels, pixel_size_um),
     ]
+
+
+def _no_leukocyte_channel(levels: CartridgeLevels, panel: Panel) -> list[Note]:
+    if "leukocyte" in panel.roles:
+        return []
+    message = (
+        f"no channel shows leukocytes: all nucleated cells were used in their place ({levels.leukocytes} of "
+        f"{levels.cells} after those that stand out in a tumour channel or touch others were left out); where many are "
+        "tumour cells, the scale is theirs and stain that is called relative to it is called too low"
+    )
+    return [Note("no_leukocyte_channel", message)]
+
+
+def _look_like_tumour(levels: CartridgeLevels, panel: Panel) -> list[Note]:
+    """A warning where the cells taken for leukocytes are far brighter in an epithelial channel than in their own."""
+    own = [index for index, role in enumerate(panel.roles) if role == "leukocyte"]
+    tumour = [index for index, role in enumerate(panel.roles) if role == "epithelial"]
+    if not own or not tumour:
+        return []
+    counts = np.maximum(levels.level_50.astype(np.float64), 0)
+    snr = counts / levels.noise
+    epithelial, leukocyte = max(tumour, key=lambda index: snr[index]), max(own, key=lambda index: snr[index])
+    brighter = snr[epithelial] >= TUMOUR_SNR_FACTOR * snr[leukocyte]
+    if not brighter or counts[epithelial] < TUMOUR_COUNTS_FACTOR * counts[leukocyte]:
+        return []
+    message = (
+        f"the {levels.leukocytes} cells taken for leukocytes look like tumour cells: their median is "
+        f"{snr[epithelial]:.0f} times the noise in {panel.markers[epithelial]} and {snr[leukocyte]:.0f} times in "
+        f"{panel.markers[leukocyte]}; probably {panel.markers[epithelial]} spills over into "
+        f"{panel.markers[leukocyte]} ({100 * counts[leukocyte] / counts[epithelial]:.1f} %), or there are no "
+        "leukocytes on the slide; the scale is then not that of leukocytes: state the spillover in the platform file, "
+        "or give --levels of a like cartridge"
+    )
+    return [Note("leukocytes_look_like_tumour", message)]
 
 
 def _weak_stains(levels: CartridgeLevels, panel: Panel) -> list[Note]:

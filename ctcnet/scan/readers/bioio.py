@@ -22,6 +22,8 @@ from ctcnet.scan.readers.length_units import UM_PER_UNIT
 from ctcnet.scan.readers.ome_xml import square_pixel_um
 
 LAYOUT = "bioio"
+_AXES = "TZCYXS"
+"""Axes that are understood."""
 _MADE_UP_NAME = re.compile(r"Channel:\d+(:\d+)?")
 """Names that BioIO gives channels whose file has none."""
 
@@ -58,7 +60,7 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
         raise CartridgeError("holds no scene", where=path)
     return cartridge_of_images(
         ImageSet(tuple(scenes), metadata={"read_with": _plugin(image)}),
-        name=path.stem if path.is_file() else path.name,
+        name=path.stem if path.is_file() else path.resolve().name,
         path=path,
         layout=LAYOUT,
         platform=platform,
@@ -84,7 +86,8 @@ def _plugin(image: Any) -> str:
 
 def _scene(image: Any, index: int, path: Path, lock: threading.Lock) -> LazyImage:
     image.set_scene(index)
-    sizes = {axis: int(getattr(image.dims, axis, 1)) for axis in "TZCYXS"}
+    _check_axes(image, path)
+    sizes = {axis: int(getattr(image.dims, axis, 1)) for axis in _AXES}
     if sizes["T"] != 1 or sizes["Z"] != 1 or sizes["S"] != 1:
         raise CartridgeError(
             "holds several sections or times, or colours",
@@ -108,6 +111,30 @@ def _scene(image: Any, index: int, path: Path, lock: threading.Lock) -> LazyImag
         position_um=_position_um(pixels),
         read_region=partial(_read, image, index, path, lock),
     )
+
+
+def _check_axes(image: Any, path: Path) -> None:
+    """Refuse axes that would silently be cut to their first place.
+
+    BioIO brings every file to the axes T, C, Z, Y, X, with S and M where there are some, and cuts the others; so those
+    of the plugin are looked at too. A mosaic (M) that BioIO joins to one image is no longer among its own axes.
+    """
+    own, plugin = _axis_sizes(image.dims), _axis_sizes(image.reader.dims)
+    plugin.pop("M", None)
+    cut = {axis: size for axis, size in (plugin | own).items() if axis not in _AXES and size > 1}
+    if cut:
+        raise CartridgeError(
+            "has an axis that is not understood",
+            where=path,
+            expected="C, Y and X, and T = 1, Z = 1, S = 1; every other axis of length 1",
+            found=", ".join(f"{axis} = {size}" for axis, size in cut.items()),
+            fix="export the tiles of a mosaic as scenes with positions or joined to one image, and other series as "
+            "images of their own",
+        )
+
+
+def _axis_sizes(dims: Any) -> dict[str, int]:
+    return {axis: int(getattr(dims, axis)) for axis in dims.order}
 
 
 def _channel_names(names: Sequence[Any] | None, count: int) -> tuple[str, ...]:

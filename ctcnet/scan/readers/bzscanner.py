@@ -14,7 +14,15 @@ from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.platform import Platform
 from ctcnet.scan.readers import preserved_range
-from ctcnet.scan.readers.bzscanner_tiles import TileNumbers, is_tile, numbered_tiles, tile_folder, tiles_by_channel
+from ctcnet.scan.readers.bzscanner_tiles import (
+    TileNumbers,
+    check_assumed_count,
+    check_channels_agree,
+    is_tile,
+    numbered_tiles,
+    tile_folder,
+    tiles_by_channel,
+)
 from ctcnet.scan.readers.channel_files import ChannelFiles
 from ctcnet.scan.readers.channel_matching import match_file_channels
 from ctcnet.scan.readers.folder_listing import file_names
@@ -50,18 +58,23 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
 
     Raises:
         CartridgeError: there is no tile, a tile is there twice, a channel with a role is absent, or slideinfo.txt or
-            the numbers of the files contradict the scan's size.
+            the numbers of the files contradict the scan's size, stated or assumed.
     """
     folder = tile_folder(path)
     names = file_names(folder)
     tiles = numbered_tiles(names, path)
     info = _slide_info(path, folder, platform)
     rows, columns = _grid_size(info, platform, path)
-    by_channel = tiles_by_channel(tiles, TileNumbers(platform.file_channels, rows * columns), path)
+    numbers, assumed = TileNumbers(platform.file_channels, rows * columns), not _states_grid(info)
+    if assumed:
+        check_assumed_count(tiles, numbers, path)
+    by_channel = tiles_by_channel(tiles, numbers, path)
     present = [platform.file_channels[index] for index in by_channel]
     match = match_file_channels(present, panel_or_default(panel, platform, path), platform, path)
     channels = list(by_channel.values())
     whole, incomplete = sort_frames([channels[index] for index in match.file_index], folder, path)
+    if assumed:
+        check_channels_agree(len(whole), len(incomplete), numbers, path)
     shape = common_shape([files[0] for files in whole.values()], grey_shape, path)
     size_um, size_notes = choose_pixel_size(pixel_size_um, None, platform.pixel_size_um, path)
     (overlap_x, overlap_y), step_notes = _overlap_px(info, platform, shape, size_um)
@@ -113,6 +126,10 @@ def _slide_info(path: Path, folder: Path, platform: Platform) -> SlideInfo | Non
             if name.lower() == FILE_NAME:
                 return read_slideinfo(place / name, platform.file_channels)
     return None
+
+
+def _states_grid(info: SlideInfo | None) -> bool:
+    return info is not None and info.rows is not None and info.columns is not None
 
 
 def _grid_size(info: SlideInfo | None, platform: Platform, path: Path) -> tuple[int, int]:

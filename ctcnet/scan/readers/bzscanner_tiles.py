@@ -100,3 +100,47 @@ def tiles_by_channel(tiles: Mapping[int, str], numbers: TileNumbers, path: Path)
             )
         found.setdefault(place[0], {})[place[1]] = name
     return found
+
+
+def check_assumed_count(tiles: Mapping[int, str], numbers: TileNumbers, path: Path) -> None:
+    """Refuse numbers that run without a gap over channels of another number of tiles than is assumed.
+
+    Such are 1 to 5000 of 1,000 tiles in 5 channels, where 2,304 are assumed: every file would be taken for one of
+    another channel and place.
+
+    Raises:
+        CartridgeError: the numbers from 1 to the last are all there and fit the channels, but not the tiles assumed.
+    """
+    last, channels = max(tiles), len(numbers.channels)
+    without_gap = min(tiles) == 1 and len(tiles) == last
+    if without_gap and last > numbers.tiles_per_channel and last % numbers.tiles_per_channel and not last % channels:
+        raise _grid_error(
+            numbers, f"numbers 1 to {last} without a gap: {last // channels} tiles in each of {channels} channels", path
+        )
+
+
+def check_channels_agree(whole: int, incomplete: int, numbers: TileNumbers, path: Path) -> None:
+    """Refuse an assumed number of tiles by which most frames lack the file of a channel.
+
+    Args:
+        whole, incomplete: frames that have the files of all channels, and frames that do not.
+        numbers: with the number of tiles assumed.
+        path: the cartridge, for messages.
+
+    Raises:
+        CartridgeError: fewer frames are whole than incomplete.
+    """
+    if whole < incomplete:
+        raise _grid_error(numbers, f"{whole} frames with the files of all channels, {incomplete} without", path)
+
+
+def _grid_error(numbers: TileNumbers, found: str, path: Path) -> CartridgeError:
+    return CartridgeError(
+        "holds tiles whose numbers do not fit the assumed size of the scan",
+        where=path,
+        expected=f"{numbers.tiles_per_channel} tiles of each channel, or the same part of them in every channel",
+        found=found,
+        fix="state the grid: copy slideinfo.txt with ROWS and COLS together with the tiles, or give grid_rows, "
+        "grid_columns and tiles_per_channel in a platform file; where the grid is right, copy the files that are not "
+        "there, or confirm it by ROWS= and COLS= in slideinfo.txt",
+    )

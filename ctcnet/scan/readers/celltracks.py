@@ -10,7 +10,7 @@ from ctcnet.errors import CartridgeError, FrameError
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.readers.celltracks_folder import list_cartridge, numbered_frames, read_record
+from ctcnet.scan.readers.celltracks_folder import CellTracksFolder, list_cartridge, numbered_frames, read_record
 from ctcnet.scan.readers.celltracks_frames import FrameFiles, file_shape, pixel_storage
 from ctcnet.scan.readers.celltracks_prior import prior_events
 from ctcnet.scan.readers.celltracks_record import CartridgeRecord
@@ -77,7 +77,7 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
         full_scale=2**bit_depth - 1,
     )
     prior, prior_notes = prior_events(record, grid, shape, size_um)
-    record_notes = _record_notes(record, has_tables=bool(folder.tables))
+    record_notes = [*_record_notes(record, folder), *_grid_note(record, platform, max(files))]
     return Cartridge(
         name=path.resolve().name,
         path=path,
@@ -163,17 +163,42 @@ def _page_names(record: CartridgeRecord | None, shape: FrameShape, platform: Pla
     return platform.file_channels[: shape.pages]
 
 
-def _record_notes(record: CartridgeRecord | None, *, has_tables: bool) -> list[Note]:
+def _grid_note(record: CartridgeRecord | None, platform: Platform, highest: int) -> list[Note]:
+    """A note where a grid that only the number of frames tells could also be a wider one whose end is missing."""
+    if record is not None or (platform.grid_rows and platform.grid_columns):
+        return []
+    rows, columns = _GRIDS[highest]
+    wider = [
+        f"{rows} x {other} with the last {total - highest} frames missing"
+        for total, (other_rows, other) in _GRIDS.items()
+        if other_rows == rows and other > columns
+    ]
+    if not wider:
+        return []
+    message = (
+        f"there is no record of the grid: {highest} frames are taken for {rows} x {columns}, but could be "
+        f"{' or '.join(wider)}; then the places of all frames from the second row on are wrong"
+    )
+    return [Note("ambiguous_grid", message)]
+
+
+def _record_notes(record: CartridgeRecord | None, folder: CellTracksFolder) -> list[Note]:
     if record is None:
-        unread = "its .dlm tables hold no run that could be read" if has_tables else "there is no XML file"
         message = (
-            f"{unread}: the grid comes from the number of frames, the channels from the usual order of pages, and the "
-            "scanner's own events are not known"
+            f"{_unread_record(folder)}: the grid comes from the number of frames, the channels from the usual order "
+            "of pages, and the scanner's own events are not known"
         )
         return [Note("no_record", message)]
     if not record.filter_names:
         return [Note("no_page_names", f"{record.path.name} names no filters: the pages are taken in their usual order")]
     return []
+
+
+def _unread_record(folder: CellTracksFolder) -> str:
+    """Why there is no record."""
+    kinds = {"XML file": folder.xml, ".dlm tables": folder.tables}
+    there = [f"{kind} ({', '.join(file.name for file in files)})" for kind, files in kinds.items() if files]
+    return f"its {' and '.join(there)} hold no run that could be read" if there else "there is no XML file"
 
 
 def _metadata(record: CartridgeRecord | None, stretch: Stretch, shape: FrameShape) -> dict[str, object]:

@@ -77,11 +77,14 @@ class FilePattern:
         return len(used) <= 1 and all(grid <= names for grid in used) and bool(used or "frame" in names)
 
     def find(self, folder: Path) -> list[PatternFile]:
-        """Files in a folder that fit, in the order of their names."""
+        """Files in a folder that fit, in the order of their names; hidden ones and those in hidden folders do not."""
         depth = self.text.count("/")
         found = []
         for path in sorted(folder.glob("/".join(["*"] * (depth + 1)))):
-            match = self._expression.fullmatch(path.relative_to(folder).as_posix())
+            inner = path.relative_to(folder)
+            if any(part.startswith(".") for part in inner.parts):
+                continue
+            match = self._expression.fullmatch(inner.as_posix())
             if match is not None and path.is_file():
                 groups = match.groupdict()
                 channel = groups.pop("channel", None)

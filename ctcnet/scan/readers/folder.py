@@ -40,8 +40,9 @@ def open_cartridge(
     """Open a folder of TIFF, PNG or JPEG images.
 
     With {channel} in the pattern each file holds one channel; without it each file holds all of them and must name
-    them (OME or ImageJ). Places are those of {row} and {column} or {y} and {x}, counted from the least one found; with
-    {frame} alone those of the platform's grid, and where it has none they are not known and no frame has neighbours.
+    them (OME or ImageJ). Places are those of {row} and {column} or {y} and {x}, counted from the least one found, or
+    from 0 or 1 where the platform states the grid; with {frame} alone those of the platform's grid, and where it has
+    none they are not known and no frame has neighbours.
 
     Args:
         path: folder.
@@ -122,7 +123,7 @@ def _assemble(
 
     height, width = first.pixels.shape[1:]
     return Cartridge(
-        name=path.name,
+        name=path.resolve().name,
         path=path,
         layout=LAYOUT,
         platform=platform.name,
@@ -135,6 +136,7 @@ def _assemble(
         read_pixels=read,
         overlap_x_px=grid.overlap_x_px,
         overlap_y_px=grid.overlap_y_px,
+        rim_px=round(platform.rim_um / size_um) if grid.known else 0,
         notes=(*(note for group in notes for note in group), *match.notes, *grid.notes, *lacking),
         metadata={"file_channels": list(names)},
     )

@@ -68,14 +68,18 @@ def common_shape(paths: Sequence[Path], shape_of: Callable[[Path], FrameShape], 
         except FrameError as error:
             failure = failure or error
     if not votes:
-        raise CartridgeError(
-            "holds no frame that can be read",
-            where=where,
-            found="" if failure is None else f"for example {failure.where}: {failure.what}",
-            fix="copy the cartridge again",
-        )
+        raise _none_readable(failure, where)
     most = max(votes.values())
     return next(shape for shape in votes if votes[shape] == most)  # ties go to the earliest
+
+
+def _none_readable(failure: FrameError | None, where: Path) -> CartridgeError:
+    """The error of a cartridge no file of which can be read: that of the first one."""
+    what, fix = "holds no frame that can be read", "copy the cartridge again"
+    if failure is None:
+        return CartridgeError(what, where=where, fix=fix)
+    found = f"for example {failure.where}: {failure.what}" + (f" ({failure.found})" if failure.found else "")
+    return CartridgeError(what, where=where, expected=failure.expected, found=found, fix=failure.fix or fix)
 
 
 def check_shape(found: FrameShape, expected: FrameShape, path: Path) -> None:

@@ -100,6 +100,7 @@ def cartridge_of_images(
         frames=(),
         missing=(),
         read_pixels=lambda index: np.empty(0),
+        rim_px=round(platform.rim_um / facts.pixel_size_um),
         notes=(*found.notes, *facts.notes),
         metadata=metadata,
     )
@@ -115,6 +116,18 @@ def nothing_opened(faults: Sequence[CtcnetError]) -> CartridgeError:
     return CartridgeError(
         first.what + others, where=first.where, expected=first.expected, found=first.found, fix=first.fix
     )
+
+
+def unreadable_notes(faults: Sequence[CtcnetError]) -> list[Note]:
+    """A note for each file of a cartridge that cannot be opened, so that it is not known which place it shows."""
+    effect = (
+        "its area counts as missing only where it leaves a hole between other frames, else it is left out and could "
+        "not be counted"
+    )
+    return [
+        Note("unreadable_file", f"{error.where} cannot be opened and its place is not known: {effect}")
+        for error in faults
+    ]
 
 
 def _typical_image(images: Sequence[LazyImage]) -> LazyImage:

@@ -14,7 +14,7 @@ from ctcnet.errors import CartridgeError, CtcnetError, FrameError
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.readers.image_cartridge import ImageSet, cartridge_of_images, nothing_opened
+from ctcnet.scan.readers.image_cartridge import ImageSet, cartridge_of_images, nothing_opened, unreadable_notes
 from ctcnet.scan.readers.lazy_image import LazyImage, Region
 from ctcnet.scan.readers.name_numbers import last_number
 from ctcnet.scan.readers.ome_xml import OmeImage, OmePlane, parse_ome_xml
@@ -49,7 +49,7 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
     files = [path] if path.is_file() else _files(path)
     if not files:
         raise CartridgeError("holds no OME-TIFF", where=path, expected="files ending in .ome.tif")
-    name = _ENDING.sub("", path.name) if path.is_file() else path.name
+    name = _ENDING.sub("", path.name) if path.is_file() else path.resolve().name
     return cartridge_of_images(
         _image_set(files, path),
         name=name,
@@ -62,7 +62,8 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if _ENDING.search(file.name))
+    """OME-TIFF files of a folder, without hidden ones such as macOS writes beside each file."""
+    return sorted(file for file in folder.iterdir() if _ENDING.search(file.name) and not file.name.startswith("."))
 
 
 def _image_set(files: Sequence[Path], path: Path) -> ImageSet:
@@ -85,7 +86,7 @@ def _image_set(files: Sequence[Path], path: Path) -> ImageSet:
     faults = [error for error in faults if error.where is None or Path(error.where) not in listed]
     if not single:
         raise nothing_opened(faults)
-    notes += [Note("unreadable_file", f"{error.where} cannot be opened and its place is not known") for error in faults]
+    notes += unreadable_notes(faults)
     pages = lru_cache(maxsize=_KEPT_FILES)(open_pages)
     named_by_file = len(single) > 1 and all(len(images) == 1 for _, images in single)
     numbers = [last_number(_ENDING.sub("", file.name)) for file, _ in single] if named_by_file else []

@@ -16,7 +16,7 @@ from ctcnet.extras import import_extra
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.platform import Platform
-from ctcnet.scan.readers.image_cartridge import ImageSet, cartridge_of_images, nothing_opened
+from ctcnet.scan.readers.image_cartridge import ImageSet, cartridge_of_images, nothing_opened, unreadable_notes
 from ctcnet.scan.readers.lazy_image import LazyImage, Region
 from ctcnet.scan.readers.name_numbers import last_number
 from ctcnet.scan.readers.zarr_metadata import ZarrImage, parse_multiscale
@@ -46,6 +46,14 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
         CartridgeError: nothing can be opened, or see `cartridge_of_images`.
         MissingExtraError: zarr is not installed.
     """
+    if not path.is_dir():
+        raise CartridgeError(
+            "is no folder",
+            where=path,
+            expected="the folder of an OME-Zarr image, or a folder of several",
+            found="a file" if path.exists() else "nothing",
+            fix="give the folder that holds zarr.json or .zattrs, unpacked where it is an archive",
+        )
     folders = _image_folders(path)
     if not folders:
         raise CartridgeError(
@@ -65,11 +73,12 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
         notes += lost
     if not images:
         raise nothing_opened(faults)
-    notes += [Note("unreadable_file", f"{error.where} cannot be opened and its place is not known") for error in faults]
-    name = path.name.removesuffix(".zarr").removesuffix(".ome")
+    notes += unreadable_notes(faults)
+    folder_name = path.resolve().name
+    name = folder_name.removesuffix(".zarr").removesuffix(".ome")
     return cartridge_of_images(
         ImageSet(tuple(images), tuple(notes)),
-        name=name or path.name,
+        name=name or folder_name,
         path=path,
         layout=LAYOUT,
         platform=platform,
@@ -79,10 +88,11 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
 
 
 def _image_folders(path: Path) -> list[Path]:
-    """The folder itself where it is an image, else those in it that are."""
+    """The folder itself where it is an image, else those in it that are, without hidden ones."""
     if _is_image(path):
         return [path]
-    return sorted((child for child in path.iterdir() if child.is_dir() and _is_image(child)), key=_natural)
+    shown = (child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return sorted((child for child in shown if _is_image(child)), key=_natural)
 
 
 def _natural(folder: Path) -> tuple[int, str]:
@@ -96,7 +106,7 @@ def _is_image(folder: Path) -> bool:
     try:
         return "multiscales" in _ome_attributes(folder)
     except FrameError:
-        return folder.name.endswith(".zarr")  # damaged metadata are for `open_cartridge` to report
+        return folder.resolve().name.endswith(".zarr")  # damaged metadata are for `open_cartridge` to report
 
 
 def _ome_attributes(folder: Path) -> Mapping[str, Any]:
@@ -135,7 +145,7 @@ def _open_image(folder: Path, number: int) -> tuple[LazyImage, list[Note]]:
     order = _axis_order(stated, array.shape, folder)
     image = LazyImage(
         where=folder,
-        name=folder.name,
+        name=folder.resolve().name,
         number=number,
         channel_names=_names(stated, array.shape, folder),
         height_px=array.shape[stated.axes.index("y")],
@@ -148,7 +158,7 @@ def _open_image(folder: Path, number: int) -> tuple[LazyImage, list[Note]]:
     )
     notes = []
     if lost > 0:
-        message = f"{folder.name} does not store {lost} of its chunks: they are empty, or were lost in copying"
+        message = f"{image.name} does not store {lost} of its chunks: they are empty, or were lost in copying"
         notes.append(Note("chunks_not_stored", message))
     return image, notes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -123,7 +124,8 @@ def _check_there(path: Path) -> None:
 
 
 def _check_geometry(cartridge: Cartridge) -> None:
-    """Refuse numbers beyond 32 bits, frames that share most of their pixels, a rim that covers everything."""
+    """Refuse numbers that stand twice or exceed 32 bits, frames that share most of their pixels, too wide a rim."""
+    _check_numbers_unique(cartridge)
     highest = max(frame.number for frame in (*cartridge.frames, *cartridge.missing))
     if highest > LARGEST_FRAME_NUMBER:
         raise CartridgeError(
@@ -151,6 +153,22 @@ def _check_geometry(cartridge: Cartridge) -> None:
                 found=f"{cartridge.rim_px} {name}",
                 fix="check rim_um in the platform file, and the pixel size",
             )
+
+
+def _check_numbers_unique(cartridge: Cartridge) -> None:
+    """Refuse frames of one number: results tell frames apart by it."""
+    counts = Counter(frame.number for frame in cartridge.frames)
+    twice = sorted(number for number, count in counts.items() if count > 1)
+    if twice:
+        named = ", ".join(map(str, twice[:5])) + (f" and {len(twice) - 5} more" if len(twice) > 5 else "")
+        raise CartridgeError(
+            "has several frames of one number",
+            where=cartridge.path,
+            expected="a number of its own for each frame: results name frames by it",
+            found=f"{counts[twice[0]]} frames of number {twice[0]}; numbers that stand more than once: {named}",
+            fix="keep one scan in each folder, number the files through, or leave {frame} out of a --pattern that "
+            "holds {row} and {column}",
+        )
 
 
 def wanted_layout(layout: str | None, platform: Platform | None, pattern: str | None) -> str | None:

@@ -16,6 +16,8 @@ from ctcnet.errors import FrameError, ImageError
 
 _TIFF_ENDINGS = (".tif", ".tiff")
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+_MIN_IS_WHITE = 0
+"""Value of TIFF's PhotometricInterpretation for grey images whose 0 is white."""
 _GREY_TOLERANCE = 3
 """Counts by which the planes of a grey picture may differ once JPEG has stored them as luminance and colour."""
 
@@ -48,13 +50,14 @@ def read_plain_image(path: Path) -> PlainImage:
     """Read an image; a grey picture that was stored in colour counts as grey.
 
     Raises:
-        FrameError: the file is absent, empty, damaged, of an unknown kind, or a colour picture.
+        FrameError: the file is absent, empty, damaged, of an unknown kind, or a colour or inverted picture.
     """
     ending = path.suffix.lower()
     try:
         if ending in _TIFF_ENDINGS:
             content = read_bytes(path)
             decoded = decode_tiff(content, path)
+            _check_not_inverted(content, path)
             names = decoded.channel_names or _imagej_labels(content, len(decoded.pixels))
         elif ending in _PICTURE_ENDINGS:
             decoded = decode_picture(read_bytes(path), path)
@@ -68,6 +71,19 @@ def read_plain_image(path: Path) -> PlainImage:
     pixels = _grey(decoded, path) if decoded.is_rgb else decoded.pixels
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     return PlainImage(path, pixels, tuple(names), decoded.pixel_size_um)
+
+
+def _check_not_inverted(content: bytes, path: Path) -> None:
+    """Raise FrameError where the first page of a TIFF stores white as 0."""
+    with tifffile.TiffFile(BytesIO(content), _multifile=False) as tif:
+        if int(tif.pages[0].aspage().photometric) == _MIN_IS_WHITE:
+            raise FrameError(
+                "holds an inverted picture, not counts",
+                where=path,
+                expected="0 is black",
+                found="MINISWHITE",
+                fix="export the camera's pixels, not a display picture",
+            )
 
 
 def _grey(decoded: DecodedImage, path: Path) -> np.ndarray:

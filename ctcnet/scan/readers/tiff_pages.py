@@ -13,8 +13,8 @@ import tifffile
 
 from ctcnet.errors import CtcnetError, FrameError
 
-_GREY = (0, 1)
-"""Values of TIFF's PhotometricInterpretation for grey images: white is zero, black is zero."""
+_MIN_IS_BLACK = 1
+"""Value of TIFF's PhotometricInterpretation for grey images whose counts grow with the light."""
 _COPY_AGAIN = "the file is damaged or was not copied whole: copy it again"
 
 
@@ -80,14 +80,14 @@ def grey_page_size(page: tifffile.TiffPage, path: Path) -> tuple[int, int, int]:
     """Height, width and stored bits of a page.
 
     Raises:
-        FrameError: the page is not one plane of grey, unsigned 8-bit or 16-bit pixels.
+        FrameError: the page is not one plane of grey, unsigned 8-bit or 16-bit pixels of which 0 is black.
     """
-    if len(page.shape) != 2 or int(page.photometric) not in _GREY or page.dtype not in (np.uint8, np.uint16):
+    if len(page.shape) != 2 or int(page.photometric) != _MIN_IS_BLACK or page.dtype not in (np.uint8, np.uint16):
         raise FrameError(
             "has a page that is no camera image",
             where=path,
-            expected="one plane of grey 8-bit or 16-bit pixels",
-            found=f"shape {page.shape}, {page.dtype}, {page.photometric!s}",
+            expected="one plane of grey 8-bit or 16-bit pixels, 0 is black",
+            found=f"shape {page.shape}, {page.dtype}, {getattr(page.photometric, 'name', page.photometric)}",
             fix="export the camera's pixels, not a display picture",
         )
     return page.shape[0], page.shape[1], 8 if page.dtype == np.uint8 else 16

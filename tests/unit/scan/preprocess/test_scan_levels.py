@@ -205,3 +205,38 @@ def test_measuring_twice_gives_the_same(field):
     first, second = (measure_levels([_stained(field)], PANEL, PIXEL_SIZE_UM) for _ in range(2))
     assert first.scale.tobytes() == second.scale.tobytes()
     assert first.background.tobytes() == second.background.tobytes()
+
+
+def test_a_panel_without_a_leukocyte_channel_is_noted(field):
+    panel = Panel("q", (Channel("DAPI", "nucleus"), Channel("CK", "epithelial")), 12, 0.64)
+    sample = _sample(field, field.draw(seed=1), field.draw("ring", height=12, seed=2))
+    levels = measure_levels([sample], panel, PIXEL_SIZE_UM)
+    assert _flags(levels) == ["no_leukocyte_channel"]
+    assert "all nucleated cells were used" in levels.notes[0].message
+    assert f"{levels.leukocytes} of {levels.cells}" in levels.notes[0].message
+    assert _flags(measure_levels([_stained(field)], PANEL, PIXEL_SIZE_UM)) == []
+
+
+@pytest.mark.parametrize("bleed", [0.01, 0.02, 0.05])
+@pytest.mark.parametrize("clipped", [True, False])
+def test_tumour_cells_that_spill_over_are_not_silently_leukocytes(field, bleed: float, clipped: bool):
+    ck = field.draw(height=2000, background=0, noise=0)
+    images = [field.draw(seed=1), ck, bleed * ck]
+    if clipped:
+        channels = [np.clip(image, 0, 4095).round().astype(np.float32) for image in images]
+    else:
+        draws = np.random.default_rng(5)
+        channels = [(image + draws.normal(50, 1, image.shape)).astype(np.float32) for image in images]
+    levels = measure_levels([_sample(field, *channels)], PANEL, PIXEL_SIZE_UM)
+    assert levels.leukocytes >= 20
+    notes = [note.message for note in levels.notes if note.flag == "leukocytes_look_like_tumour"]
+    assert len(notes) == 1
+    assert "CK spills over into CD45" in notes[0]
+    assert "no leukocytes on the slide" in notes[0]
+
+
+@pytest.mark.parametrize("ck_height", [0, 12, 60, 150])
+def test_leukocytes_with_some_ck_do_not_look_like_tumour_cells(field, ck_height: float):
+    channels = (field.draw(seed=1), field.draw("ring", height=ck_height, seed=2), field.draw("ring", height=60, seed=3))
+    levels = measure_levels([_sample(field, *channels)], PANEL, PIXEL_SIZE_UM)
+    assert "leukocytes_look_like_tumour" not in _flags(levels)

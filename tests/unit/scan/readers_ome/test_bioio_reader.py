@@ -32,6 +32,11 @@ class _Lazy:
         return self._pixels
 
 
+def _dims(**sizes: int) -> SimpleNamespace:
+    """As much of `bioio.Dimensions` as is used."""
+    return SimpleNamespace(order="".join(sizes), **sizes)
+
+
 class _Image:
     """As much of `bioio.BioImage` as is used, over scenes (C, H, W)."""
 
@@ -42,7 +47,7 @@ class _Image:
         self.physical_pixel_sizes = SimpleNamespace(X=0.5, Y=0.5, Z=None)
         self.reader = self
         self.dtype = scenes.dtype
-        self.dims = SimpleNamespace(T=1, C=3, Z=1, Y=scenes.shape[2], X=scenes.shape[3])
+        self.dims = _dims(T=1, C=3, Z=1, Y=scenes.shape[2], X=scenes.shape[3])
         self._positions_um = positions_um
         self.__dict__ |= changes
 
@@ -109,8 +114,10 @@ def test_one_scene_needs_no_position(open_with, random_counts) -> None:
     [
         ({"channel_names": ["Channel:0:0", "Channel:0:1", "Channel:0:2"]}, "does not name its channels"),
         ({"channel_names": None}, "does not name its channels"),
-        ({"dims": SimpleNamespace(T=2, C=3, Z=1, Y=20, X=30)}, "several sections or times"),
-        ({"dims": SimpleNamespace(T=1, C=1, Z=1, Y=20, X=30, S=3)}, "several sections or times, or colours"),
+        ({"dims": _dims(T=2, C=3, Z=1, Y=20, X=30)}, "several sections or times"),
+        ({"dims": _dims(T=1, C=1, Z=1, Y=20, X=30, S=3)}, "several sections or times, or colours"),
+        ({"dims": _dims(M=4, T=1, C=3, Z=1, Y=20, X=30)}, "axis that is not understood\n(.|\n)*found: M = 4"),
+        ({"reader": SimpleNamespace(dims=_dims(H=2, C=3, Y=20, X=30))}, "axis that is not understood\n(.|\n)*H = 2"),
         ({"physical_pixel_sizes": SimpleNamespace(X=None, Y=None)}, "--pixel-size-um"),
         ({"physical_pixel_sizes": SimpleNamespace(X=0.5, Y=0.7)}, "not square"),
         ({"physical_pixel_sizes": SimpleNamespace(X="a", Y=0.7)}, "cannot be read through BioIO"),
@@ -170,3 +177,20 @@ def test_the_library_itself(tmp_path: Path, panel: Panel, ome, random_counts) ->
     (tmp_path / "broken.nd2").write_bytes(b"0" * 100)
     with pytest.raises(CartridgeError, match="cannot be opened through BioIO"):
         reader.open_cartridge(tmp_path / "broken.nd2", load_platform("bioio"), panel, None)
+
+
+def test_other_axes_of_length_one_and_a_joined_mosaic_are_read(open_with, random_counts) -> None:
+    scenes = random_counts(1, 3, 20, 30)
+    tiles = SimpleNamespace(dims=_dims(M=4, C=3, Y=10, X=15))
+    for changes in ({"dims": _dims(M=1, T=1, C=3, Z=1, Y=20, X=30)}, {"reader": tiles}):
+        assert np.array_equal(open_with(_Image(scenes, None, **changes)).read(0), scenes[0][ORDER])
+
+
+def test_the_name_of_a_relative_folder(
+    tmp_path: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch, random_counts
+) -> None:
+    module = ModuleType("bioio")
+    module.BioImage = lambda path: _Image(random_counts(1, 3, 20, 30), None)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bioio", module)
+    monkeypatch.chdir(tmp_path)
+    assert reader.open_cartridge(Path(), load_platform("bioio"), panel, None).name == tmp_path.name

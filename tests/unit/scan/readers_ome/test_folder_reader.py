@@ -219,3 +219,88 @@ def test_a_needed_channel_is_absent(grid_folder, panel: Panel) -> None:
 
 def test_it_is_never_recognised(grid_folder) -> None:
     assert not folder.recognises(grid_folder[0])
+
+
+def test_the_rim_of_the_platform(grid_folder, panel: Panel) -> None:
+    cartridge = _open(grid_folder[0], panel, PATTERN, replace(load_platform("folder"), rim_um=3.0))
+    assert cartridge.rim_px == 5
+    assert _open(grid_folder[0], panel, PATTERN).rim_px == 0
+
+
+def _write_numbered(folder_path: Path, numbers: list[int]) -> None:
+    for number in numbers:
+        for dye in DYES:
+            tifffile.imwrite(folder_path / f"{number}_{dye}.tif", np.full((8, 9), number, np.uint16))
+
+
+def test_a_rim_of_frames_whose_places_are_not_known_is_noted(tmp_path: Path, panel: Panel) -> None:
+    _write_numbered(tmp_path, [1, 2])
+    cartridge = _open(tmp_path, panel, "{frame}_{channel}.tif", replace(load_platform("folder"), rim_um=3.0))
+    assert cartridge.rim_px == 0
+    assert _flags(cartridge) == ["positions_unknown", "rim_not_applied"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing", "flags"),
+    [
+        ([1, 2, 4], [3, 5, 6], ["missing_frames"]),
+        ([0, 2, 3], [1, 4, 5], ["missing_frames"]),
+        ([2, 3, 5, 6], [1, 4], ["first_number_assumed", "missing_frames"]),
+        ([1, 2, 3, 4, 5, 6], [], []),
+    ],
+)
+def test_every_empty_place_of_a_stated_grid_is_missing(
+    tmp_path: Path, panel: Panel, numbers: list[int], missing: list[int], flags: list[str]
+) -> None:
+    _write_numbered(tmp_path, numbers)
+    platform = replace(load_platform("folder"), grid_rows=2, grid_columns=3)
+    cartridge = _open(tmp_path, panel, "{frame}_{channel}.tif", platform)
+    first = min(1, *numbers)
+    assert [frame.number for frame in cartridge.missing] == missing
+    assert {f.number: (f.row, f.column) for f in (*cartridge.frames, *cartridge.missing)} == {
+        first + place: divmod(place, 3) for place in range(6)
+    }
+    assert _flags(cartridge) == flags
+    if "first_number_assumed" in flags:
+        assert "assumed to have the number 1" in cartridge.notes[0].message
+    if missing:
+        assert f"{len(missing)} places of the grid hold no frame" in cartridge.notes[-1].message
+
+
+def test_the_name_of_a_relative_folder(grid_folder, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(grid_folder[0])
+    assert _open(Path(), panel, PATTERN).name == grid_folder[0].name
+
+
+def test_hidden_files_are_no_images(grid_folder, panel: Panel) -> None:
+    path, _ = grid_folder
+    for file in list(path.iterdir()):
+        file.rename(path / f"{file.stem.rpartition('_')[2]}_{file.stem.rpartition('_')[0]}.tif")
+    (path / "._DAPI_r01_c5.tif").write_bytes(b"resource fork")
+    cartridge = _open(path, panel, "{channel}_r{row}_c{column}.tif")
+    assert (len(cartridge.frames), cartridge.metadata["file_channels"]) == (6, ["APC", "DAPI", "pe"])
+
+
+def test_an_image_whose_0_is_white_is_refused(grid_folder, panel: Panel) -> None:
+    path, pixels = grid_folder
+    tifffile.imwrite(path / "r01_c5_DAPI.tif", pixels[0, 0, 0], photometric="miniswhite")
+    cartridge = _open(path, panel, PATTERN)
+    with pytest.raises(FrameError, match="inverted picture"):
+        cartridge.read(0)
+    assert np.array_equal(cartridge.read(1), pixels[0, 1])
+
+
+def test_every_empty_place_by_row_and_column_of_a_stated_grid_is_missing(grid_folder, panel: Panel) -> None:
+    path, pixels = grid_folder  # rows 1 and 2, columns 5 to 7
+    platform = replace(load_platform("folder"), grid_rows=3, grid_columns=8)
+    cartridge = _open(path, panel, PATTERN, platform)
+    assert (cartridge.rows, cartridge.columns) == (3, 8)
+    assert [(f.row, f.column) for f in cartridge.frames] == [(r, c) for r in range(2) for c in (4, 5, 6)]
+    assert len(cartridge.missing) == 3 * 8 - 6
+    assert len({f.number for f in (*cartridge.frames, *cartridge.missing)}) == 24
+    assert _flags(cartridge) == ["first_number_assumed", "missing_frames"]
+    assert "assumed to have the column 1" in cartridge.notes[0].message
+    assert np.array_equal(cartridge.read(0), pixels[0, 0])
+    with pytest.raises(CartridgeError, match="outside the grid") as caught:
+        _open(path, panel, PATTERN, replace(platform, grid_columns=6))
+    assert "column 7" in str(caught.value.found)

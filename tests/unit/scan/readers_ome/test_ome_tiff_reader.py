@@ -394,3 +394,41 @@ def test_opened_by_what_is_in_the_folder(frame_files, panel: Panel) -> None:
     by_pattern = open_cartridge(folder, panel=panel, pattern="slide7_f{frame}.ome.tif")
     assert by_pattern.layout == "folder"
     assert np.array_equal(by_pattern.read(3), open_cartridge(folder, panel=panel).read(3))
+
+
+def test_the_rim_of_the_platform(frame_files, panel: Panel, tmp_path: Path, ome, random_counts) -> None:
+    folder, _ = frame_files
+    platform = Platform("ours", "ome_tiff", rim_um=3.0)
+    assert _open(folder, panel, platform).rim_px == 6
+    assert _open(folder, panel).rim_px == 0
+    pages = random_counts(3, 30, 40)
+    single = ome.write(tmp_path / "one.ome.tif", pages, ome.document(ome.image(0, pages.shape, ALL)))
+    assert _open(single, panel, platform).rim_px == 6
+
+
+def test_hidden_files_are_skipped(frame_files, panel: Panel) -> None:
+    folder, _ = frame_files
+    (folder / "._slide7_f001.ome.tif").write_bytes(b"resource fork")
+    cartridge = _open(folder, panel)
+    assert (len(cartridge.frames), cartridge.notes) == (6, ())
+    for file in folder.glob("slide7*"):
+        file.unlink()
+    assert not ome_tiff.recognises(folder)
+    with pytest.raises(CartridgeError, match="holds no OME-TIFF"):
+        _open(folder, panel)
+
+
+def test_an_unreadable_file_at_the_end_is_not_said_to_be_counted(frame_files, panel: Panel) -> None:
+    folder, _ = frame_files
+    for number in (3, 6):  # the last column
+        (folder / f"slide7_f{number:03}.ome.tif").write_bytes(b"")
+    cartridge = _open(folder, panel)
+    assert cartridge.missing == ()
+    notes = [note.message for note in cartridge.notes if note.flag == "unreadable_file"]
+    assert len(notes) == 2
+    assert all("could not be counted" in note for note in notes)
+
+
+def test_the_name_of_a_relative_folder(frame_files, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(frame_files[0])
+    assert _open(Path(), panel).name == frame_files[0].name

@@ -214,3 +214,36 @@ def test_folders_that_are_no_images(tmp_path: Path, panel: Panel) -> None:
     assert not ome_zarr.recognises(tmp_path / "file")
     with pytest.raises(CartridgeError, match="holds no OME-Zarr image"):
         _open(tmp_path, panel)
+
+
+def test_hidden_folders_are_skipped(tmp_path: Path, panel: Panel, random_counts) -> None:
+    for number, name in enumerate(("f1.zarr", "f2.zarr", ".f3.zarr")):
+        _write(tmp_path / name, random_counts(3, 20, 15), translation=(number * 7.5, 0.0))
+    cartridge = _open(tmp_path, panel)
+    assert [frame.number for frame in cartridge.frames] == [1, 2]
+    for name in ("f1.zarr", "f2.zarr"):
+        (tmp_path / name).rename(tmp_path / f".{name}")
+    assert not ome_zarr.recognises(tmp_path)
+
+
+def test_a_file_is_no_folder(tmp_path: Path, panel: Panel) -> None:
+    (tmp_path / "a.zarr").touch()
+    with pytest.raises(CartridgeError, match="is no folder") as caught:
+        _open(tmp_path / "a.zarr", panel)
+    assert "zarr.json" in str(caught.value.fix)
+
+
+def test_an_unreadable_image_is_not_said_to_be_counted(tmp_path: Path, panel: Panel, random_counts) -> None:
+    for number in range(2):
+        _write(tmp_path / f"f{number}.zarr", random_counts(3, 20, 15), translation=(number * 7.5, 0.0))
+    (tmp_path / "f1.zarr" / ".zattrs").write_text("{")
+    cartridge = _open(tmp_path, panel)
+    assert cartridge.missing == ()
+    assert "could not be counted" in next(n.message for n in cartridge.notes if n.flag == "unreadable_file")
+
+
+def test_the_name_of_a_relative_folder(
+    tmp_path: Path, panel: Panel, random_counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_write(tmp_path / "slide9.ome.zarr", random_counts(3, 20, 15)))
+    assert _open(Path(), panel).name == "slide9"

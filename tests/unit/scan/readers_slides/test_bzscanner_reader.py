@@ -352,3 +352,55 @@ def test_the_real_slide() -> None:
     counts = cartridge.read(2)
     for image, number in zip(counts, (3, 2307, 4611, 9219), strict=True):
         np.testing.assert_array_equal(image, np.asarray(Image.open(_SLIDE / f"Tile{number:06}.jpg")))
+
+
+def test_a_picture_whose_0_is_white_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path)
+    tifffile.imwrite(tmp_path / "Tile000001.tif", _pixels(0, 0), photometric="miniswhite", metadata=None)
+    with pytest.raises(FrameError, match="MINISWHITE") as caught:
+        _open(tmp_path).read(0)
+    assert "0 is black" in str(caught.value.expected)
+    _write(tmp_path)
+    for file in tmp_path.glob("*.tif"):
+        tifffile.imwrite(file, tifffile.imread(file), photometric="miniswhite", metadata=None)
+    with pytest.raises(CartridgeError, match="MINISWHITE") as caught:
+        _open(tmp_path)
+    assert "not a display picture" in str(caught.value.fix)
+
+
+def test_numbers_of_another_count_of_tiles_are_refused(tmp_path: Path) -> None:
+    _write(tmp_path, tiles=range(10), per_channel=10)  # numbers 1 to 50; with 12 assumed, FITC has 2 of 12
+    with pytest.raises(CartridgeError, match="do not fit the assumed size") as caught:
+        _open(tmp_path)
+    assert "10 tiles in each of 5 channels" in str(caught.value.found)
+    assert "slideinfo.txt" in str(caught.value.fix)
+    (tmp_path / "Tile000007.tif").unlink()
+    with pytest.raises(CartridgeError, match="do not fit the assumed size") as caught:
+        _open(tmp_path)
+    assert "2 frames with the files of all channels, 10 without" in str(caught.value.found)
+    (tmp_path / "slideinfo.txt").write_text("ROWS=2\nCOLS=5\n")
+    cartridge = _open(tmp_path)
+    assert [frame.number for frame in cartridge.missing] == [7]
+    np.testing.assert_array_equal(cartridge.read(0), np.stack([_pixels(0, channel) for channel in range(5)]))
+    (tmp_path / "slideinfo.txt").unlink()
+    stated = replace(_PLATFORM, grid_rows=2, grid_columns=5, tiles_per_channel=10)
+    assert [frame.number for frame in _open(tmp_path, stated).missing] == [7]
+
+
+def test_1000_tiles_of_5_channels_do_not_pass_for_a_part_of_2304(tmp_path: Path) -> None:
+    for number in range(1, 5001):
+        (tmp_path / f"Tile{number:06}.tif").touch()
+    with pytest.raises(CartridgeError, match="do not fit the assumed size") as caught:
+        _open(tmp_path, load_platform("bzscanner"))
+    assert "1000 tiles in each of 5 channels" in str(caught.value.found)
+
+
+def test_most_files_of_a_channel_lost_is_opened_once_the_grid_is_confirmed(tmp_path: Path) -> None:
+    _write(tmp_path)
+    for tile in range(3, 12):
+        (tmp_path / f"Tile{1 + tile + 12:06}.tif").unlink()
+    with pytest.raises(CartridgeError, match="do not fit the assumed size"):
+        _open(tmp_path)
+    (tmp_path / "slideinfo.txt").write_text("ROWS=3\nCOLS=4\n")
+    cartridge = _open(tmp_path)
+    assert (len(cartridge.frames), len(cartridge.missing)) == (3, 9)

@@ -512,3 +512,44 @@ def test_no_pixel_size_at_all_is_refused(folder: Path) -> None:
 def test_opening_twice_gives_the_same(folder: Path) -> None:
     first, second = _open(folder), _open(folder)
     assert replace(first, read_pixels=second.read_pixels) == second
+
+
+@pytest.mark.parametrize(
+    ("highest", "alternatives"),
+    [
+        (140, ["4 x 36 with the last 4 frames missing"]),
+        (144, []),
+        (170, ["5 x 35 with the last 5 frames missing", "5 x 36 with the last 10 frames missing"]),
+        (175, ["5 x 36 with the last 5 frames missing"]),
+        (180, []),
+        (210, []),
+    ],
+)
+def test_a_number_of_frames_that_fits_two_grids_is_noted(tmp_path: Path, highest: int, alternatives: list[str]) -> None:
+    _write_pages(tmp_path / f"frame_{highest}.tif", [np.full((4, 5), 65535, np.uint16)] * 4)
+    notes = [note.message for note in _open(tmp_path).notes if note.flag == "ambiguous_grid"]
+    assert len(notes) == bool(alternatives)
+    assert all(alternative in notes[0] for alternative in alternatives)
+    stated = _open(tmp_path, replace(_PLATFORM, grid_rows=6, grid_columns=36))
+    assert "ambiguous_grid" not in _flags(stated)
+    (tmp_path / "a.xml").write_text(_xml(rows=6, columns=36, x=5, y=4))
+    assert "ambiguous_grid" not in _flags(_open(tmp_path))
+
+
+def test_an_xml_without_a_run_is_not_called_absent(tmp_path: Path) -> None:
+    _write_pages(tmp_path / "frame_180.tif", [np.full((4, 5), 65535, np.uint16)] * 4)
+    message = next(note.message for note in _open(tmp_path).notes if note.flag == "no_record")
+    assert "there is no XML file" in message
+    (tmp_path / "other.xml").write_text("<archive/>")
+    message = next(note.message for note in _open(tmp_path).notes if note.flag == "no_record")
+    assert "no XML file" not in message
+    assert "XML file (other.xml) hold" in message
+
+
+def test_pages_whose_0_is_white_are_refused(folder: Path) -> None:
+    cartridge = _open(folder)
+    with tifffile.TiffWriter(folder / "171651_001.tif") as tif:
+        for page in range(4):
+            tif.write(_page(1, page), photometric="miniswhite", metadata=None, contiguous=False)
+    with pytest.raises(FrameError, match="MINISWHITE"):
+        cartridge.read(0)

@@ -99,3 +99,17 @@ def test_a_platform_without_a_panel_asks_for_one(tmp_path: Path) -> None:
     own.write_text("name: own\nlayout: axioscan\npixel_size_um: 0.5\n")
     with pytest.raises(CartridgeError, match="--panel"):
         open_cartridge(tmp_path, platform=own)
+
+
+def test_frames_of_one_number_are_refused(tmp_path: Path) -> None:
+    for column in range(3):
+        for name in ("DAPI", "CK", "CD45", "marker1"):
+            file = tmp_path / f"{1 + column // 2}_r0_c{column}_{name}.tif"
+            tifffile.imwrite(file, np.zeros((10, 12), np.uint16), photometric="minisblack")
+    panel, pattern = load_panel("cellsearch4"), "{frame}_r{row}_c{column}_{channel}.tif"
+    with pytest.raises(CartridgeError, match="several frames of one number") as caught:
+        open_cartridge(tmp_path, panel=panel, pixel_size_um=0.6, pattern=pattern)
+    assert "2 frames of number 1" in str(caught.value.found)
+    for file in tmp_path.glob("1_r0_c1_*"):
+        file.rename(tmp_path / file.name.replace("1_", "3_", 1))
+    assert len(open_cartridge(tmp_path, panel=panel, pixel_size_um=0.6, pattern=pattern).frames) == 3

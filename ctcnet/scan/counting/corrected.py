@@ -1,9 +1,10 @@
 """Counts corrected for what the model misses and what it calls falsely.
 
-The count is k ~ Poisson(s * mu + b): mu is the mean number of CTC events per cartridge, s the model's sensitivity, b
-its false calls per cartridge. s and b were measured on a limited number of cells and cartridges and are uncertain
-themselves: s ~ Beta(found + 1/2, missed + 1/2), b ~ Gamma(calls + 1/2, rate cartridges), both from Jeffreys' priors.
-b is integrated out exactly (a Gamma mixture of Poisson counts is negative binomial), s on a fixed grid of quantiles.
+The count is k ~ Poisson(s * mu + b): mu is the mean number of CTC events in what was counted of a cartridge, s the
+model's sensitivity, b its false calls there. s and b were measured on a limited number of cells and cartridges and are
+uncertain themselves: s ~ Beta(found + 1/2, missed + 1/2), b ~ Gamma(calls + 1/2, rate cartridges / share counted), both
+from Jeffreys' priors: of a part of a cartridge, that part of its false calls is expected. b is integrated out exactly
+(a Gamma mixture of Poisson counts is negative binomial), s on a fixed grid of quantiles.
 """
 
 from __future__ import annotations
@@ -77,8 +78,10 @@ def correction_from_validation(validation: Mapping[str, Any], where: str | Path 
         ) from cause
 
 
-def corrected_interval(count: int, correction: Correction, level: float = LEVEL) -> tuple[float, float]:
-    """Interval of the mean mu of CTC events per cartridge behind a count.
+def corrected_interval(
+    count: int, correction: Correction, level: float = LEVEL, counted_share: float = 1.0
+) -> tuple[float, float]:
+    """Interval of the mean mu of CTC events in what was counted of a cartridge.
 
     The bounds are the means at which a count as large (lower) or as small (upper) has the probability
     (1 - level) / 2, averaged over s and b (Cousins and Highland 1992). The upper bound divides by the probability at
@@ -89,30 +92,35 @@ def corrected_interval(count: int, correction: Correction, level: float = LEVEL)
         count: events called.
         correction: of the model.
         level: coverage.
+        counted_share: share of the cartridge that was counted, above 0 and at most 1.
 
     Returns:
-        Lower and upper bound in events per cartridge; the lower is 0 where false calls alone explain the count.
+        Lower and upper bound in events in what was counted; the lower is 0 where false calls alone explain the count.
     """
     tail = (1 - level) / 2
-    at_most = _CountDistribution(count, correction)
+    at_most = _CountDistribution(count, correction, counted_share)
     high = _root(lambda mean: at_most(mean) - tail)
     if count == 0:
         return 0.0, high
-    below = _CountDistribution(count - 1, correction)
+    below = _CountDistribution(count - 1, correction, counted_share)
     least = 1 - tail
     if below.at_no_cell <= least:
         return 0.0, high
     return _root(lambda mean: below.at_no_cell * below(mean) - least), high
 
 
-def corrected_probability_at_least(count: int, mean: float, correction: Correction) -> float:
+def corrected_probability_at_least(
+    count: int, mean: float, correction: Correction, counted_share: float = 1.0
+) -> float:
     """P(mu >= mean) after `count` events, averaged over s and b; prior mu^(-1/2) as in `probability_at_least`.
+
+    mu and `mean` are of what was counted: `counted_share` of the cartridge.
 
     Both integrals over mu are incomplete gamma functions: for m of the count true, the integrand is
     mu^(-1/2) (s mu)^m exp(-s mu) / m!.
     """
     s = _sensitivities(correction)[:, None]
-    false, share = _false_calls(count, correction)
+    false, share = _false_calls(count, correction, counted_share)
     true = (count - false)[None, :]
     log_weight = np.log(share)[None, :] + special.gammaln(true + 0.5) - special.gammaln(true + 1) - 0.5 * np.log(s)
     weight = np.exp(log_weight - log_weight.max())
@@ -122,11 +130,11 @@ def corrected_probability_at_least(count: int, mean: float, correction: Correcti
 class _CountDistribution:
     """P(K <= count) as a function of mu, averaged over s and b, over that at mu = 0, which is `at_no_cell`."""
 
-    def __init__(self, count: int, correction: Correction) -> None:
+    def __init__(self, count: int, correction: Correction, counted_share: float) -> None:
         self._s = _sensitivities(correction)[:, None]
-        false, self._share = _false_calls(count, correction)
+        false, self._share = _false_calls(count, correction, counted_share)
         self._true = (count - false)[None, :]
-        self.at_no_cell = float(stats.nbinom.cdf(count, *_negative_binomial(correction)))
+        self.at_no_cell = float(stats.nbinom.cdf(count, *_negative_binomial(correction, counted_share)))
 
     def __call__(self, mean: float) -> float:
         return float((special.pdtr(self._true, self._s * mean) @ self._share).mean())
@@ -139,18 +147,18 @@ def _sensitivities(correction: Correction) -> np.ndarray:
     return stats.beta.ppf(quantiles, correction.true_positives + 0.5, missed + 0.5)
 
 
-def _negative_binomial(correction: Correction) -> tuple[float, float]:
-    """Parameters n and p of the number of false calls in one cartridge, as scipy names them."""
-    rate = float(correction.cartridges)
+def _negative_binomial(correction: Correction, counted_share: float) -> tuple[float, float]:
+    """Parameters n and p of the number of false calls in a share of one cartridge, as scipy names them."""
+    rate = correction.cartridges / counted_share
     return correction.false_calls + 0.5, rate / (rate + 1)
 
 
-def _false_calls(count: int, correction: Correction) -> tuple[np.ndarray, np.ndarray]:
+def _false_calls(count: int, correction: Correction, counted_share: float) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of false calls up to `count` that are not negligible, and their shares, which add up to 1.
 
     In logarithms, because every one of them is improbable where far more false calls are expected than were counted.
     """
-    n, p = _negative_binomial(correction)
+    n, p = _negative_binomial(correction, counted_share)
     false = np.arange(min(count, int(stats.nbinom.isf(_NEGLIGIBLE, n, p))) + 1)
     log_share = special.gammaln(false + n) - special.gammaln(false + 1) + false * np.log1p(-p)
     share = np.exp(log_share - log_share.max())

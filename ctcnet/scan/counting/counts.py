@@ -102,7 +102,7 @@ def count_events(
         "classes": {name: estimate(_number(events, name), basis) for name in schema.classes},
         CONTAINS_CTC: estimate(int(events.called.sum()), basis, correct=True) if has_ctc else None,
         "doubt": _doubt(events, basis) if has_ctc else None,
-        "phenotypes": _phenotypes(kept, events, basis) if has_ctc else None,
+        "phenotypes": _phenotypes(kept, events, panel, basis) if has_ctc else None,
         "targets": _targets(kept, events, panel) if has_ctc else None,
         "clusters": _clusters(kept, events, basis, settings.contacts) if has_ctc else None,
         "notes": _notes(basis, settings, has_ctc),
@@ -124,7 +124,7 @@ def _number(events: _Events, name: str) -> int:
 
 def _basis(settings: CountSettings) -> tuple[CountBasis, dict[str, float]]:
     counted, missing = settings.counted_area_mm2, settings.missing_area_mm2
-    share = counted / (counted + missing) if counted > 0 else 1.0
+    share = counted / (counted + missing) if counted + missing > 0 else 1.0
     given = settings.basis
     basis = CountBasis(given.blood_volume_ml, share, given.cut_offs, given.correction)
     return basis, {"counted_area_mm2": counted, "missing_area_mm2": missing, "counted_share": share}
@@ -145,11 +145,13 @@ def _doubt(events: _Events, basis: CountBasis) -> dict[str, Any]:
     }
 
 
-def _phenotypes(kept: Mapping[str, np.ndarray], events: _Events, basis: CountBasis) -> dict[str, Any] | None:
-    """Counts of the epithelial to mesenchymal states; None where the panel cannot tell them."""
-    phenotype = kept["phenotype"].astype(str)[events.called]
-    if not len(phenotype) or not (phenotype != "").any():
+def _phenotypes(
+    kept: Mapping[str, np.ndarray], events: _Events, panel: Panel, basis: CountBasis
+) -> dict[str, Any] | None:
+    """Counts of the epithelial to mesenchymal states; None where the panel has no marker that tells them."""
+    if not {"epithelial", "mesenchymal"} & set(panel.roles):
         return None
+    phenotype = kept["phenotype"].astype(str)[events.called]
     return {name: estimate(int((phenotype == name).sum()), basis) for name in PHENOTYPES}
 
 
@@ -189,11 +191,11 @@ def _clusters(
 def _notes(basis: CountBasis, settings: CountSettings, has_ctc: bool) -> list[str]:
     notes = list(settings.notes)
     if settings.missing_area_mm2 > 0:
-        effect = (
-            "counts are of the area counted"
-            if basis.blood_volume_ml is None
-            else "counts per 7.5 mL take the rest to hold as many events per area"
-        )
+        effect = "counts are of the area counted"
+        if basis.counted_share == 0:
+            effect = "nothing is known of its events, and no count of 0 means that there are none"
+        elif basis.blood_volume_ml is not None:
+            effect = "counts per 7.5 mL take the rest to hold as many events per area"
         notes.append(f"{100 * (1 - basis.counted_share):.1f} % of the cartridge could not be counted: {effect}.")
     if has_ctc and basis.correction is None:
         notes.append(

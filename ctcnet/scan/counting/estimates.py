@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,8 @@ class CountBasis:
 
     Attributes:
         blood_volume_ml: blood that the cartridge was prepared from; None where unknown.
-        counted_share: share of the cartridge's area that was counted, above 0 and at most 1; the rest is taken to
-            hold as many events per area.
+        counted_share: share of the cartridge's area that was counted, 0 to 1; the rest is taken to hold as many
+            events per area. At 0 nothing was looked at, and a count says nothing of the blood.
         cut_offs: CTC events per 7.5 mL at which trials decide; per cartridge where the volume is unknown.
         correction: the model's sensitivity and false calls; None where they are not known.
     """
@@ -37,7 +38,7 @@ class CountBasis:
             raise SettingError(
                 "cannot be used", where="blood volume", expected="0 to 1000 mL", found=f"{self.blood_volume_ml} mL"
             )
-        if not 0 < self.counted_share <= 1:
+        if not 0 <= self.counted_share <= 1:
             raise SettingError(
                 "cannot be used", where="share counted", expected="0 to 1", found=f"{self.counted_share}"
             )
@@ -46,8 +47,8 @@ class CountBasis:
 
     @property
     def per_standard_volume(self) -> float | None:
-        """Factor from a count to events per 7.5 mL; None where the blood volume is unknown."""
-        if self.blood_volume_ml is None:
+        """Factor from a count to events per 7.5 mL; None where the volume is unknown or nothing was counted."""
+        if self.blood_volume_ml is None or self.counted_share == 0:
             return None
         return STANDARD_VOLUME_ML / (self.blood_volume_ml * self.counted_share)
 
@@ -63,21 +64,14 @@ def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[st
     Returns:
         count: int; interval: exact 95 % Poisson interval [low, high]; per_7_5_ml: {value, interval} or None;
         corrected: {interval, per_7_5_ml_interval, p_at_least} or 'uncorrected'; p_at_least: cut-off (as a text) ->
-        P(mu >= cut-off).
+        P(mu >= cut-off), None where nothing was counted.
     """
     factor = basis.per_standard_volume
     interval = list(poisson_interval(count, LEVEL))
     means = {str(cut_off): cut_off / (factor or 1.0) for cut_off in basis.cut_offs}
     corrected: dict[str, Any] | str = UNCORRECTED
-    if correct and basis.correction is not None:
-        bounds = list(corrected_interval(count, basis.correction, LEVEL))
-        corrected = {
-            "interval": bounds,
-            "per_7_5_ml_interval": None if factor is None else [factor * bound for bound in bounds],
-            "p_at_least": {
-                name: corrected_probability_at_least(count, mean, basis.correction) for name, mean in means.items()
-            },
-        }
+    if correct and basis.correction is not None and basis.counted_share > 0:
+        corrected = _corrected(count, means, basis.correction, basis.counted_share, factor)
     per_volume = None
     if factor is not None:
         per_volume = {"value": factor * count, "interval": [factor * bound for bound in interval]}
@@ -86,5 +80,21 @@ def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[st
         "interval": interval,
         "per_7_5_ml": per_volume,
         "corrected": corrected,
-        "p_at_least": {name: probability_at_least(count, mean) for name, mean in means.items()},
+        "p_at_least": {
+            name: probability_at_least(count, mean) if basis.counted_share > 0 else None for name, mean in means.items()
+        },
+    }
+
+
+def _corrected(
+    count: int, means: Mapping[str, float], correction: Correction, counted_share: float, factor: float | None
+) -> dict[str, Any]:
+    """The corrected part of an estimate; `means` are the cut-offs as means of what was counted."""
+    bounds = list(corrected_interval(count, correction, LEVEL, counted_share))
+    return {
+        "interval": bounds,
+        "per_7_5_ml_interval": None if factor is None else [factor * bound for bound in bounds],
+        "p_at_least": {
+            name: corrected_probability_at_least(count, mean, correction, counted_share) for name, mean in means.items()
+        },
     }

@@ -97,6 +97,7 @@ def _with_clusters(cells: _Columns, objects: _Columns, gap_um: float, pixel_size
     columns = {name: np.concatenate([part[name] for part in (cells, objects, clusters)]) for name in clusters}
     columns["kind"] = np.repeat([CELL, OBJECT, CLUSTER], numbers)
     columns["members"] = np.concatenate((np.ones(numbers[0] + numbers[1]), groups.members))
+    columns["crowded"] = np.concatenate((groups.crowded, np.zeros(sum(numbers[1:]), bool)))
     parent = np.full(sum(numbers), -1)
     parent[: numbers[0]] = np.where(inside, groups.group + numbers[0] + numbers[1], -1)
     return _sorted(columns, parent)
@@ -118,4 +119,5 @@ _TYPES = {
     "diameter_um": np.float32,
     "snr": np.float32,
     "members": np.int16,
+    "crowded": np.bool_,
 }

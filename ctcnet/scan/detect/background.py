@@ -177,13 +177,24 @@ def _finest_noise(
     fine = _across(torch.add(around, at, alpha=-2), -2.0, step, width)
     mean = _across(around.add_(at), 1.0, step, width)
     rows, columns, side = blocks
-    mean, fine = _blocks(mean, rows, columns, side), _blocks(fine.abs(), rows, columns, side)
+    mean = _blocks(_filled(mean, blocks, float("inf")), rows, columns, side)
+    fine = _blocks(_filled(fine.abs(), blocks, float("nan")), rows, columns, side)
     if valid is not None:
-        usable = _blocks(valid[:, None, 1:-1:step, 1:-1:step], rows, columns, side)
+        inner = _filled(valid[:, None, 1:-1:step, 1:-1:step], blocks, False)
+        usable = _blocks(inner, rows, columns, side)
         mean, fine = mean.masked_fill(~usable, float("inf")), fine.masked_fill(~usable, float("nan"))
     darkest = mean.topk(max(1, int(_DARKEST * mean.shape[-1])), -1, largest=False, sorted=False).indices
     typical = fine.gather(-1, darkest).flatten(2).nanmedian(-1).values
     return (typical / (6 * _MEDIAN_ABSOLUTE)).nan_to_num(0.0).clamp(min=floor)
+
+
+def _filled(pixels: Tensor, blocks: tuple[int, int, int], value: float | bool) -> Tensor:
+    """(B, C, h, w) with as many lines as the blocks need: an image's outermost pixels have no Laplacian."""
+    rows, columns, side = blocks
+    height, width = pixels.shape[-2:]
+    below = max(0, rows * min(side, height) - height)
+    right = max(0, columns * min(side, width) - width)
+    return F.pad(pixels, (0, right, 0, below), value=value) if below or right else pixels
 
 
 def _across(lines: Tensor, weight: float, step: int, width: int) -> Tensor:

@@ -54,7 +54,7 @@ def find_cells(
     cells = _nuclei(to_numpy(peaks.image[rows]), outlines, to_numpy(noise), grouped, image.pixel_um)
     cells = cells.take(cells.snr >= settings.nucleus_snr)
     for stain in stains:
-        stained = _stained(image, background, settings.object_snr, stain, position[stain], cells)
+        stained = stained_um(image, background, settings.object_snr, stain, position[stain], cells)
         cells = Found(cells.image, cells.y, cells.x, np.maximum(cells.diameter_um, stained), cells.snr)
     least_um = np.hypot(settings.nucleus_diameter_um[0], _SPREAD_PX * image.pixel_um)
     bright = cells.snr >= _CONDENSED * settings.nucleus_snr
@@ -83,7 +83,7 @@ def _nuclei(
     return Found(image[:number], centre_y, centre_x, diameter, highest)
 
 
-def _stained(
+def stained_um(
     image: WorkingImage, background: Background, least_snr: float, stain: int, place: int, cells: Found
 ) -> np.ndarray:
     """(N,) diameter in um of the area of each cell that a stain shows, 0 where it shows none."""

@@ -21,6 +21,7 @@ class DetectedEvents:
             object in the channel that shows it best, of a cluster's brightest nucleus.
         members: (N,) int16, 1 for cells and objects, 2 or more for clusters.
         parent: (N,) int32, row of the cluster that a cell is a member of, else -1.
+        crowded: (N,) bool, cells that touch others in a group too large to be one cluster (see `group_cells`).
         background: (C,) float32, typical background of each channel in counts.
         noise: (C,) float32, standard deviation of the background's pixels in counts, at least the noise floor.
         specks_per_mm2: (C,) float32, peaks too small to be events per mm2 of area free of cells; 0 for channels in
@@ -36,6 +37,7 @@ class DetectedEvents:
     snr: np.ndarray
     members: np.ndarray
     parent: np.ndarray
+    crowded: np.ndarray
     background: np.ndarray
     noise: np.ndarray
     specks_per_mm2: np.ndarray

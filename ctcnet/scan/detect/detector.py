@@ -80,7 +80,7 @@ class EventDetector:
             raise SettingError("counts are not finite", where="image", expected="numbers", found="NaN or infinity")
         position = {channel: place for place, channel in enumerate(channels)}
         cells = find_cells(image, background, settings, self.nucleus, self.cell_channels, position)
-        objects = find_objects(image, background, settings, self.object_channels, position, cells)
+        objects = find_objects(image, background, settings, self.object_channels, self.cell_channels, position, cells)
         specks = count_specks(image, background, settings, self.object_channels, position, cells, objects)
         shape = counts.shape[-2:]
         return assemble_events(image, background, settings, self.nucleus, valid, shape, cells, objects, specks)

@@ -23,12 +23,14 @@ class Groups:
 
     Attributes:
         group: (N,) int64, cluster that each cell is a member of, else -1.
+        crowded: (N,) bool, cells that touch others, in a group too large to be taken for a cluster.
         y_um, x_um: (G,) float64, mean of the members' centres.
         members: (G,) int64.
         diameter_um: (G,) float64, of the circle about the mean that holds the members.
     """
 
     group: np.ndarray
+    crowded: np.ndarray
     y_um: np.ndarray
     x_um: np.ndarray
     members: np.ndarray
@@ -44,7 +46,7 @@ def group_cells(y_um: np.ndarray, x_um: np.ndarray, diameter_um: np.ndarray, gap
         gap_um: largest gap between touching cells.
 
     Returns:
-        Components of 2 to 6 cells no more than 40 um wide.
+        Components of 2 to 6 cells no more than 40 um wide; the cells of larger ones are `crowded`.
     """
     y_um, x_um, radius = (np.asarray(values, np.float64) for values in (y_um, x_um, diameter_um / 2))
     number = len(y_um)
@@ -61,6 +63,6 @@ def group_cells(y_um: np.ndarray, x_um: np.ndarray, diameter_um: np.ndarray, gap
     reach = np.zeros(len(members))
     np.maximum.at(reach, component, np.hypot(y_um - mean_y[component], x_um - mean_x[component]) + radius)
     wanted = (members >= 2) & (members <= LARGEST_GROUP) & (2 * reach <= LARGEST_EXTENT_UM)
-    new = np.where(wanted, np.cumsum(wanted) - 1, -1)
-    group = new[component] if number else np.empty(0, np.int64)
-    return Groups(group, mean_y[wanted], mean_x[wanted], members[wanted], 2 * reach[wanted])
+    crowded = ((members >= 2) & ~wanted)[component]
+    group = np.where(wanted, np.cumsum(wanted) - 1, -1)[component]
+    return Groups(group, crowded, mean_y[wanted], mean_x[wanted], members[wanted], 2 * reach[wanted])

@@ -24,15 +24,17 @@ def contact_counts(
 ) -> dict[str, dict[str, float]]:
     """Number of tumour cells that touch a leukocyte, observed and expected by chance at the local density.
 
-    Two cells touch where their centres are nearer than the tumour cell's radius, the median radius of leukocytes and
-    the contact gap together.
+    A leukocyte is a cell without tumour nuclei that is called one or, as among the partners of a cluster, positive for
+    a leukocyte or neutrophil marker: the network calls a neutrophil by the CTC that it touches. Two cells touch where
+    their centres are nearer than the tumour cell's radius, the median radius of leukocytes and the contact gap
+    together.
 
     Args:
         columns: all events of a cartridge: label, unassigned, kind, tumour_nuclei, x_um, y_um, diameter_um; with a
-            `reference` also the measurements of the neutrophil markers.
+            `reference` also the measurements of the leukocyte and neutrophil markers that it holds.
         contact_gap_um: the gap between outlines below which the detector joins cells to clusters, see
             `DetectionSettings.member_distance_um`.
-        reference: tells neutrophils from other leukocytes where the panel has a channel for them.
+        reference: tells leukocytes by their markers, and neutrophils where the panel has a channel for them.
 
     Returns:
         'leukocyte' -> observed, expected, and tumour_cells that were looked at; with a reference and a neutrophil
@@ -43,9 +45,14 @@ def contact_counts(
         return {}
     cell = is_kind(columns, "cell")
     tumour = cell & (np.asarray(columns["tumour_nuclei"]) > 0)
-    leukocyte = cell & ~tumour & in_classes(columns, classes)
+    white = in_classes(columns, classes)
+    neutrophil = None
+    if reference is not None:
+        neutrophil = any_positive(columns, reference, panel, "neutrophil")
+        for stained in (neutrophil, any_positive(columns, reference, panel, "leukocyte")):
+            white = white if stained is None else white | stained
+    leukocyte = cell & ~tumour & white
     kinds = {"leukocyte": leukocyte}
-    neutrophil = None if reference is None else any_positive(columns, reference, panel, "neutrophil")
     if neutrophil is not None:
         kinds |= {"neutrophil": leukocyte & neutrophil, "other_leukocyte": leukocyte & ~neutrophil}
     x_um, y_um = (np.asarray(columns[name], np.float64)[cell] for name in ("x_um", "y_um"))

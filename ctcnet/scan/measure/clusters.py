@@ -27,28 +27,37 @@ class Composition:
 def tumour_cells(
     called: np.ndarray,
     cell: np.ndarray,
-    member: np.ndarray,
+    cluster_of: np.ndarray,
     epithelial: np.ndarray | None,
     mesenchymal: np.ndarray | None,
     leukocyte: np.ndarray | None,
+    neutrophil: np.ndarray | None,
 ) -> np.ndarray:
     """Cells taken for tumour cells, (N,) bool.
 
-    These are the cells called a class that contains a CTC, and those members of clusters that are positive for an
-    epithelial or mesenchymal marker and negative for leukocyte markers, whatever they are called: beside a leukocyte
-    a tumour cell is hard to see for the network.
+    A single cell is one where it is called a class that contains a CTC. In a cluster the network sees the members
+    together, and calls a neutrophil by the CTC that it touches: a called member is a tumour cell unless it is
+    positive for a leukocyte or neutrophil marker and for no epithelial or mesenchymal one. Members that are positive
+    for an epithelial or mesenchymal marker and negative for leukocyte markers are tumour cells whatever they are
+    called. Where no member of a cluster is one by these rules, those that are called are.
 
     Args:
-        called, cell, member: (N,) bool: called a class that contains a CTC; of kind 'cell'; part of a cluster.
-        epithelial, mesenchymal, leukocyte: (N,) bool, positive; None where the panel has no such channel.
+        called, cell: (N,) bool: called a class that contains a CTC; of kind 'cell'.
+        cluster_of: (N,), row of each event's cluster, below 0 for none.
+        epithelial, mesenchymal, leukocyte, neutrophil: (N,) bool, positive; None where the panel has no such channel.
     """
-    by_marker = np.zeros(len(called), bool)
-    for positive in (epithelial, mesenchymal):
-        if positive is not None:
-            by_marker |= positive
-    if leukocyte is not None:
-        by_marker &= ~leukocyte
-    return cell & (called | (member & by_marker))
+    no = np.zeros(len(called), bool)
+    epithelial, mesenchymal, leukocyte, neutrophil = (
+        no if positive is None else positive for positive in (epithelial, mesenchymal, leukocyte, neutrophil)
+    )
+    tumour_stain = epithelial | mesenchymal
+    white_by_stain = (leukocyte | neutrophil) & ~tumour_stain
+    member = cell & (cluster_of >= 0)
+    sure = member & ((called & ~white_by_stain) | (tumour_stain & ~leukocyte))
+    has_sure = np.zeros(len(called), bool)
+    has_sure[cluster_of[sure]] = True
+    fallback = member & called & ~has_sure[cluster_of]
+    return sure | fallback | (cell & ~member & called)
 
 
 def composition(

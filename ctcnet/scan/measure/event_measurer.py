@@ -87,6 +87,8 @@ class Events(Protocol):
     @property
     def parent(self) -> np.ndarray: ...
     @property
+    def crowded(self) -> np.ndarray: ...
+    @property
     def background(self) -> np.ndarray: ...
 
 
@@ -136,8 +138,8 @@ class EventMeasurer:
             disc of equal area; 0 where nothing exceeds the thresholds), `nucleus_count` int16, `nucleus_in_ck` (NaN
             without an epithelial channel or a nucleus), `circularity` (4 pi area / outline^2, at most 1; NaN for
             clusters and where there is no area), for every marker M `mean_M` and `max_M` (over the cell, above the
-            local background), `background_M`, `snr_M` (mean over noise), `positive_area_um2_M`, all float32, and
-            `saturated` bool.
+            local background), `background_M`, `snr_M` (mean over noise), `positive_area_um2_M`, all float32,
+            `saturated` bool, and `crowded` bool as the detector says it.
         """
         counts = counts.to(self.device, torch.float32)
         total = len(events.x_px)
@@ -148,7 +150,7 @@ class EventMeasurer:
             frame = _Frame(counts, events, single, radius_um[single], self.pixel_size_um)
             self._measure_single(frame, torch.as_tensor(noise, dtype=torch.float32, device=self.device), table)
         fill_cluster_rows(table, events.kind, events.parent, self.panel.markers, np.asarray(noise, np.float32))
-        return table
+        return {**table, "crowded": np.array(events.crowded, bool)}
 
     def _empty(self, total: int) -> dict[str, np.ndarray]:
         names = ["diameter_um", "area_um2", "nucleus_diameter_um", "nucleus_area_um2", "nucleus_count"]

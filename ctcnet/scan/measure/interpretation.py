@@ -22,6 +22,12 @@ from ctcnet.scan.measure.marker_calls import any_positive, is_positive
 from ctcnet.scan.measure.phenotype import phenotype
 from ctcnet.scan.measure.references import TUMOUR_ROLES, LeukocyteReference
 
+CROWD_REASON = "in a crowd too large to be one cluster"
+"""Why a CTC among too many touching cells is to be looked at: none of them is counted as a cluster."""
+
+CELL_ROLES: tuple[str, ...] = ("epithelial", "mesenchymal", "leukocyte", "neutrophil")
+"""Roles whose markers tell tumour cells from leukocytes."""
+
 REVIEW_PROBABILITY = 0.05
 """An unassigned event goes to review where the probability that it contains a CTC reaches this."""
 
@@ -33,7 +39,8 @@ def interpret(
 
     Args:
         columns: label, unassigned, kind, parent (row of an event's cluster among these rows, below 0 for none), the
-            measurements, `p_contains_ctc` where the schema has that roll-up, and the flags saturated and at_edge.
+            measurements, `p_contains_ctc` where the schema has that roll-up, and the flags saturated, at_edge
+            and crowded where there are such.
         reference: of the same cartridge.
 
     Returns:
@@ -46,9 +53,9 @@ def interpret(
     cluster_of = np.asarray(columns["parent"]).astype(np.int64)
     called = contains_ctc(columns, labels)
     cell, cluster = is_kind(columns, "cell"), is_kind(columns, "cluster")
-    role = {name: any_positive(columns, reference, panel, name) for name in ("epithelial", "mesenchymal", "leukocyte")}
+    role = {name: any_positive(columns, reference, panel, name) for name in CELL_ROLES}
     in_cluster = cluster_of >= 0
-    tumour = tumour_cells(called, cell, in_cluster, role["epithelial"], role["mesenchymal"], role["leukocyte"])
+    tumour = tumour_cells(called, cell, cluster_of, *(role[name] for name in CELL_ROLES))
 
     result: dict[str, np.ndarray] = {}
     by_role: dict[str, np.ndarray] = {}
@@ -73,7 +80,7 @@ def interpret(
         tumour,
         np.asarray(columns["nucleus_count"]),
         leukocyte,
-        any_positive(columns, reference, panel, "neutrophil"),
+        role["neutrophil"],
         any_positive(columns, reference, panel, "platelet"),
     )
     result["partners"], result["tumour_nuclei"] = parts.partners, parts.tumour_nuclei
@@ -87,6 +94,7 @@ def interpret(
         (_may_contain(columns), "unassigned, and may contain a CTC"),
         (called & flagged(columns, "saturated"), "CTC with saturated pixels"),
         (called & flagged(columns, "at_edge"), "CTC not seen whole"),
+        ((called | (met == True)) & flagged(columns, "crowded"), CROWD_REASON),  # noqa: E712 (None is neither)
         (cluster & called & (parts.tumour_nuclei == 0), "no member of the cluster is a tumour cell by itself"),
         (cluster & ~called & member_called & (CONTAINS_CTC in labels.rollups), "a member is called a CTC"),
     ]

@@ -15,9 +15,12 @@ LEAST_PLATELET_UM2 = 1.5
 def is_positive(columns: Columns, reference: LeukocyteReference, marker: str) -> np.ndarray:
     """Events above the marker's threshold, (N,) bool, each row by its own stain.
 
-    For platelet markers the brightest pixel counts, and an area of at least `LEAST_PLATELET_UM2`.
+    For platelet markers the brightest pixel counts, and an area of at least `LEAST_PLATELET_UM2`. A marker that the
+    reference does not hold, as that of a cartridge without events, has no threshold: no event is positive for it.
     """
-    entry = reference.markers[marker]
+    entry = reference.markers.get(marker)
+    if entry is None:
+        return np.zeros(event_count(columns), bool)
     positive = np.asarray(columns[entry.measure], np.float64) > entry.threshold
     if entry.role == "platelet":
         positive &= np.asarray(columns[f"positive_area_um2_{marker}"]) >= LEAST_PLATELET_UM2

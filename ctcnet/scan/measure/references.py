@@ -75,7 +75,8 @@ class LeukocyteReference:
     """Thresholds of a cartridge.
 
     Attributes:
-        leukocytes: number of leukocytes found fit to be measured: single, whole, not saturated.
+        leukocytes: number of leukocytes found fit to be measured: whole, not saturated, and outside of clusters where
+            that leaves enough.
         markers: marker name -> its reference, for the roles epithelial, mesenchymal, target, leukocyte, neutrophil and
             platelet.
         notes: what a user must know.
@@ -111,12 +112,15 @@ def leukocyte_reference(
 
     Args:
         columns: events of the cartridge: label, unassigned, kind, `mean_M` and `snr_M` of every marker (`max_M` for
-            platelet markers), and the flags saturated and at_edge where there are such.
+            platelet markers), and where there are such the flags saturated and at_edge, and parent: 0 or more for a
+            member of a cluster, which may hold its neighbour's stain and is used only where fewer than
+            `FEWEST_LEUKOCYTES` are single.
         false_positive_rate: share of leukocytes that may be called positive for a tumour marker.
         false_negative_rate: share of leukocytes that may be called negative for a leukocyte marker.
     """
     fit = in_classes(columns, leukocyte_classes(labels)) & is_kind(columns, "cell")
     fit &= ~flagged(columns, "saturated") & ~flagged(columns, "at_edge")
+    fit = _single(fit, columns)
     count = int(fit.sum())
     markers: dict[str, MarkerReference] = {}
     notes: list[Note] = []
@@ -128,6 +132,14 @@ def leukocyte_reference(
         notes.append(_few_leukocytes(count))
     notes += [_heavy_tail(reference) for reference in markers.values() if _exceeds(reference)]
     return LeukocyteReference(count, markers, tuple(notes))
+
+
+def _single(fit: np.ndarray, columns: Columns) -> np.ndarray:
+    """Rows of `fit` outside clusters; all of them where fewer than `FEWEST_LEUKOCYTES` lie outside."""
+    if "parent" not in columns:
+        return fit
+    single = fit & (np.asarray(columns["parent"]) < 0)
+    return single if single.sum() >= FEWEST_LEUKOCYTES else fit
 
 
 def _marker_reference(columns: Columns, fit: np.ndarray, marker: str, role: str, rate: float) -> MarkerReference:
@@ -215,9 +227,9 @@ def _noise(columns: Columns, marker: str) -> float:
 def _few_leukocytes(count: int) -> Note:
     return Note(
         "few_leukocytes",
-        f"only {count} single leukocytes were found, fewer than {FEWEST_LEUKOCYTES}: markers are called against the "
-        "noise of the background, not against the cartridge's leukocytes, and dim or unspecific stain may be called "
-        "positive",
+        f"only {count} leukocytes fit to be measured were found, fewer than {FEWEST_LEUKOCYTES}: markers are called "
+        "against the noise of the background, not against the cartridge's leukocytes, and dim or unspecific stain may "
+        "be called positive",
     )
 
 

@@ -15,6 +15,7 @@ from ctcnet.scan.counting.corrected import (
     corrected_probability_at_least,
     correction_from_validation,
 )
+from ctcnet.scan.counting.estimates import CountBasis, estimate
 from ctcnet.scan.counting.poisson import poisson_interval, probability_at_least
 
 pytestmark = pytest.mark.unit
@@ -83,6 +84,29 @@ def test_probability_agrees_with_sampling() -> None:
     weight = stats.poisson.pmf(6, s * mu + b)
     expected = weight[mu >= 5].sum() / weight.sum()
     assert corrected_probability_at_least(6, 5, USUAL) == pytest.approx(expected, abs=0.01)
+
+
+def test_false_calls_are_those_of_the_counted_share_as_in_sampling() -> None:
+    random = np.random.default_rng(5)
+    draws, many = 400_000, Correction(90, 100, 40, 10)
+    s, b = random.beta(90.5, 10.5, draws), random.gamma(40.5, 1 / 10, draws)
+    mu = random.uniform(0, np.sqrt(60), draws) ** 2  # density mu^(-1/2)
+    weight = stats.poisson.pmf(6, s * mu + b / 2)
+    expected = weight[mu >= 5].sum() / weight.sum()
+    assert corrected_probability_at_least(6, 5, many, counted_share=0.5) == pytest.approx(expected, abs=0.01)
+    assert abs(corrected_probability_at_least(6, 5, many) - expected) > 0.1
+
+
+def test_interval_per_volume_covers_the_mean_where_half_of_the_frames_are_missing() -> None:
+    random = np.random.default_rng(11)
+    basis = CountBasis(7.5, counted_share=0.5, correction=Correction(90, 100, 1000, 10))
+    covered, runs, mean = 0, 200, 40.0
+    for _ in range(runs):
+        sensitivity, false_rate = random.beta(90.5, 10.5), random.gamma(1000.5, 1 / 10)
+        count = int(random.poisson(0.5 * (sensitivity * mean + false_rate)))
+        corrected = estimate(count, basis, correct=True)["corrected"]
+        covered += corrected["per_7_5_ml_interval"][0] <= mean <= corrected["per_7_5_ml_interval"][1]
+    assert covered / runs >= stats.binom.ppf(0.001, runs, 0.95) / runs
 
 
 def test_card_gives_the_correction() -> None:

@@ -120,8 +120,28 @@ def test_cartridge_without_events() -> None:
     counts = count_events(columns([]), SCHEMA, PANEL, CountSettings())
     assert counts["contains_ctc"]["count"] == 0
     assert counts["contains_ctc"]["interval"] == [0, pytest.approx(3.69, abs=0.005)]
-    assert counts["phenotypes"] is None
+    assert {name: entry["count"] for name, entry in counts["phenotypes"].items()} == {
+        "epithelial": 0, "hybrid": 0, "mesenchymal": 0, "negative": 0,
+    }  # fmt: skip
     assert counts["targets"]["PD-L1"]["share"] is None
+
+
+def test_panel_that_cannot_tell_phenotypes_gives_none() -> None:
+    panel = Panel("p", (Channel("DAPI", "nucleus"), Channel("CD45", "leukocyte"), Channel("PD-L1", "target")), 12)
+    assert count_events(columns(), SCHEMA, panel, CountSettings())["phenotypes"] is None
+
+
+def test_cartridge_of_which_nothing_was_counted_is_no_clean_negative() -> None:
+    basis = CountBasis(7.5, correction=Correction(90, 100, 5, 10))
+    counts = count_events(columns([]), SCHEMA, PANEL, CountSettings(basis, missing_area_mm2=100))
+    total = counts["contains_ctc"]
+    assert (total["count"], counts["counted_share"]) == (0, 0)
+    assert total["per_7_5_ml"] is None
+    assert total["corrected"] == UNCORRECTED
+    assert total["p_at_least"] == {"3": None, "5": None}
+    assert any("nothing is known of its events" in note for note in counts["notes"])
+    unknown = count_events(columns([]), SCHEMA, PANEL, CountSettings(missing_area_mm2=100))
+    assert unknown["contains_ctc"]["p_at_least"] == {"3": None, "5": None}
 
 
 def test_schema_without_the_roll_up_says_nothing_of_ctcs() -> None:
@@ -133,7 +153,7 @@ def test_schema_without_the_roll_up_says_nothing_of_ctcs() -> None:
 
 
 @pytest.mark.parametrize(
-    "basis", [{"blood_volume_ml": 0}, {"blood_volume_ml": -7.5}, {"counted_share": 0}, {"cut_offs": (-3,)}]
+    "basis", [{"blood_volume_ml": 0}, {"blood_volume_ml": -7.5}, {"counted_share": -0.1}, {"cut_offs": (-3,)}]
 )
 def test_impossible_basis_is_refused(basis: dict[str, Any]) -> None:
     with pytest.raises(SettingError):

@@ -93,6 +93,18 @@ def test_a_lobed_nucleus_is_one_cell(lobes):
     assert np.hypot(events.y_px[0] * PIXEL_UM - 48, events.x_px[0] * PIXEL_UM - 48) < 1
 
 
+def test_cells_of_a_group_too_large_for_a_cluster_are_crowded():
+    image = frame()
+    for place in range(7):
+        image[0] += 300 * disc((160, 160), 30, 15 + 8.5 * place, 8)
+    image[0] += 300 * disc((160, 160), 75, 75, 8)
+    for place in (0, 8.5):
+        image[0] += 300 * disc((160, 160), 75, 20 + place, 8)
+    events = detect(image)
+    assert sorted(events.kind.tolist()) == [CELL] * 10 + [CLUSTER]
+    assert events.crowded.tolist() == (events.y_px * PIXEL_UM < 50).tolist()
+
+
 def test_objects_count_only_without_a_nucleus_and_leukocyte_stain_alone_is_nothing():
     image = frame()
     image[1] += 300 * disc((160, 160), 25, 25, 8)
@@ -106,6 +118,33 @@ def test_objects_count_only_without_a_nucleus_and_leukocyte_stain_alone_is_nothi
     assert events.x_px[loose] * PIXEL_UM == pytest.approx(25, abs=0.5)
     assert events.diameter_um[loose] == pytest.approx(8, abs=1.5)
     assert events.diameter_um[cell] == pytest.approx(12, abs=2)
+
+
+@pytest.mark.parametrize("cell_um", [14.0, 16.0])
+@pytest.mark.parametrize("nucleus_um", [9.0, 10.0])
+@pytest.mark.parametrize("offset", [0.29, 0.38])
+@pytest.mark.parametrize("over_nucleus", [0.1, 0.36])
+@pytest.mark.parametrize("height", [150, 500])
+def test_the_thick_side_of_an_eccentric_cytoplasm_is_no_object(cell_um, nucleus_um, offset, over_nucleus, height):
+    image = frame()
+    nucleus = disc((160, 160), 48, 48 - offset * cell_um / 2, nucleus_um)
+    image[0] += 400 * gaussian_filter(nucleus, 0.8)
+    cytoplasm = disc((160, 160), 48, 48, cell_um) * (1 - (1 - over_nucleus) * nucleus)
+    image[1] += height * gaussian_filter(cytoplasm, 0.8)
+    assert detect(image).kind.tolist() == [CELL]
+
+
+@pytest.mark.parametrize("gap_um", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("cell_um", "ck"), [(8.5, 25), (13.0, 100), (13.0, 300)])
+def test_a_free_object_beside_a_cell_stays(gap_um, cell_um, ck):
+    image = frame()
+    image[0] += 400 * disc((160, 160), 48, 48, 0.7 * cell_um)
+    image[1] += ck * disc((160, 160), 48, 48, cell_um)
+    x_um = 48 + cell_um / 2 + gap_um + 4
+    image[1] += 300 * disc((160, 160), 48, x_um, 8)
+    events = detect(image)
+    assert sorted(events.kind.tolist()) == [CELL, OBJECT]
+    assert events.x_px[events.kind == OBJECT] * PIXEL_UM == pytest.approx(x_um, abs=1.5)
 
 
 def test_specks_are_counted_and_not_emitted():

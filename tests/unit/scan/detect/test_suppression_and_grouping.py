@@ -62,6 +62,7 @@ def test_groups_of_two_to_six_become_clusters_and_larger_ones_do_not():
     assert groups.x_um.tolist() == [4.0]
     assert groups.diameter_um.tolist() == [16.0]
     assert groups.group.tolist() == [0, 0, *[-1] * 14]
+    assert groups.crowded.tolist() == [False] * 2 + [True] * 7 + [False] + [True] * 6
 
 
 @pytest.mark.parametrize(("gap_um", "members"), [(0.5, []), (1.5, [2])])
@@ -72,7 +73,7 @@ def test_cells_touch_within_the_gap(gap_um, members):
 
 def test_no_cells_give_no_groups():
     groups = group_cells(np.empty(0), np.empty(0), np.empty(0), 1.0)
-    assert len(groups.group) == len(groups.members) == 0
+    assert len(groups.group) == len(groups.members) == len(groups.crowded) == 0
 
 
 @pytest.mark.parametrize("sigma", [0.6, 1.4, 3.0])

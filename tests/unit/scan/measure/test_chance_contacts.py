@@ -124,3 +124,23 @@ def test_counts_of_a_cartridge():
     assert found["neutrophil"]["observed"] == 1
     assert found["other_leukocyte"]["observed"] == 0
     assert contact_counts(columns, load_schema("jurkat_phases"), panel, 2.0) == {}
+
+
+def test_neutrophil_called_by_the_ctc_that_it_touches_is_counted_as_a_contact():
+    kinds, labels = ["cell", "cell", "cell"], ["ctc_neutrophil_cluster", "ctc_neutrophil_cluster", "debris"]
+    columns = table(kinds, labels, [0, 9.5, 300], [1, 0, 0], [0, 500, 0])
+    entry = MarkerReference("CD66b", "neutrophil", "mean_CD66b", 90, 20.0, 0.4, 100.0, 0.0, 0, "two_populations")
+    found = contact_counts(
+        columns, load_schema("five_class"), load_panel("ctc5"), 2.0, LeukocyteReference(90, {"CD66b": entry})
+    )
+    assert {name: entry["observed"] for name, entry in found.items()} == {
+        "leukocyte": 1, "neutrophil": 1, "other_leukocyte": 0,
+    }  # fmt: skip
+
+
+def test_empty_cartridge_with_a_neutrophil_panel():
+    found = contact_counts(
+        table([], [], [], []), load_schema("five_class"), load_panel("ctc5"), 2.0, LeukocyteReference(0, {})
+    )
+    assert set(found) == {"leukocyte", "neutrophil", "other_leukocyte"}
+    assert all(entry["observed"] == entry["tumour_cells"] == 0 for entry in found.values())

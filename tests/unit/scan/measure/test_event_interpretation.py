@@ -220,6 +220,47 @@ def test_cluster_called_ctc_without_a_tumour_cell():
     assert out["partners"][2] == ""
 
 
+@pytest.mark.parametrize(
+    ("stain", "partner"), [({"CD45": 300.0, "CD66b": 400.0}, "neutrophil"), ({"CD45": 300.0}, "other_leukocyte"),
+                           ({"CD66b": 400.0}, "neutrophil")],
+)  # fmt: skip
+def test_leukocyte_called_by_the_ctc_that_it_touches_is_the_partner(stain, partner):
+    called = {"label": "ctc_neutrophil_cluster", "CK": 20.0}
+    out = run(event(parent=2), event(**called, **stain, parent=2), event(kind="cluster", label=called["label"]))
+    assert out["tumour_nuclei"].tolist() == [1, 0, 1]
+    assert out["partners"].tolist() == ["", "", partner]
+
+
+def test_called_members_that_stain_for_both_or_neither_stay_tumour_cells():
+    out = run(
+        event(CK=20.0, parent=2), event(CD45=300.0, CD66b=400.0, parent=2), event(kind="cluster"),
+        event(vimentin=300.0, CK=20.0, CD45=300.0, parent=5), event(CK=20.0, CD45=300.0, parent=5),
+        event(kind="cluster"),
+    )  # fmt: skip
+    assert out["tumour_nuclei"].tolist() == [1, 1, 2, 1, 0, 1]
+
+
+def test_called_leukocyte_like_members_stay_tumour_cells_where_no_other_is_one():
+    dim = {"CK": 20.0, "CD45": 300.0}
+    out = run(event(**dim, parent=2), event(**LEUKOCYTE, parent=2), event(kind="cluster"), event(**dim))
+    assert out["tumour_nuclei"].tolist() == [1, 0, 1, 1]
+    assert out["partners"][2] == "other_leukocyte"
+
+
+def test_ctcs_in_a_crowd_go_to_review():
+    reason = "in a crowd too large to be one cluster"
+    out = run(event(crowded=True), event(crowded=False), event(**LEUKOCYTE, crowded=True),
+              event(label="leukocyte", crowded=True))  # fmt: skip
+    assert [reason in text for text in out["review_reason"]] == [True, False, False, True]
+    assert out["review"].tolist() == [True, False, False, True]
+
+
+def test_a_marker_without_a_reference_is_called_for_no_event():
+    out = interpret(columns(event(), event(**LEUKOCYTE, CD66b=400.0)), LeukocyteReference(0, {}), FULL, LABELS)
+    assert not out["positive_CK"].any()
+    assert out["phenotype"].tolist() == ["negative", ""]
+
+
 def test_clusters_of_leukocytes_have_no_partners():
     out = run(event(**LEUKOCYTE, parent=2), event(**LEUKOCYTE, parent=2), event(**{**LEUKOCYTE, "kind": "cluster"}))
     assert out["partners"].tolist() == ["", "", ""]

@@ -42,10 +42,11 @@ class Events:
     kind: np.ndarray
     diameter_um: np.ndarray
     parent: np.ndarray
+    crowded: np.ndarray
     background: np.ndarray
 
 
-def events(places, diameter_um=9.0, kind=None, parent=None) -> Events:
+def events(places, diameter_um=9.0, kind=None, parent=None, crowded=False) -> Events:
     x, y = np.asarray(places, np.float32).reshape(-1, 2).T
     count = len(x)
     return Events(
@@ -54,6 +55,7 @@ def events(places, diameter_um=9.0, kind=None, parent=None) -> Events:
         np.zeros(count, np.uint8) if kind is None else np.asarray(kind, np.uint8),
         np.broadcast_to(np.float32(diameter_um), count).copy(),
         np.full(count, -1, np.int32) if parent is None else np.asarray(parent, np.int32),
+        np.broadcast_to(crowded, count).copy(),
         np.array(BACKGROUND, np.float32),
     )
 
@@ -104,13 +106,18 @@ def test_discs_of_known_size_and_level():
 def test_all_columns_have_their_types_and_every_marker():
     out = measure(empty_image(), events([(60, 60)]))
     names = {"diameter_um", "area_um2", "nucleus_diameter_um", "nucleus_area_um2", "nucleus_count", "nucleus_in_ck"}
-    names |= {"circularity", "saturated"}
+    names |= {"circularity", "saturated", "crowded"}
     kinds = ("mean", "max", "background", "snr", "positive_area_um2")
     names |= {f"{kind}_{marker}" for kind in kinds for marker in PANEL.markers}
     assert set(out) == names
     assert out["nucleus_count"].dtype == np.int16
     assert out["saturated"].dtype == bool
-    assert all(v.dtype == np.float32 for k, v in out.items() if k not in ("nucleus_count", "saturated"))
+    assert out["crowded"].dtype == bool
+    assert all(v.dtype == np.float32 for k, v in out.items() if k not in ("nucleus_count", "saturated", "crowded"))
+
+
+def test_crowded_is_what_the_detector_says():
+    assert measure(empty_image(), events([(30, 30), (60, 60)], crowded=[False, True]))["crowded"].tolist() == [0, 1]
 
 
 def test_no_event_and_no_stain():

@@ -84,6 +84,17 @@ def test_tumour_cells_and_doubtful_rows_do_not_move_the_thresholds():
     assert leukocyte_reference(joined, PANEL, LABELS).leukocytes == 2000
 
 
+@pytest.mark.parametrize(("single", "used"), [(2000, 2000), (50, 50), (49, 549)])
+def test_members_of_clusters_count_only_where_too_few_leukocytes_are_single(single, used):
+    columns, members = leukocytes(single), leukocytes(500, seed=1, ck=400)
+    columns["parent"], members["parent"] = np.full(single, -1), np.full(500, 7)
+    joined = {name: np.concatenate([columns[name], members[name]]) for name in columns}
+    reference = leukocyte_reference(joined, PANEL, LABELS)
+    assert reference.leukocytes == used
+    if used == single:
+        assert reference.markers["CK"] == leukocyte_reference(columns, PANEL, LABELS).markers["CK"]
+
+
 def test_a_few_tumour_cells_called_leukocytes_are_noted_and_matter_little():
     columns, odd = leukocytes(2000), leukocytes(30, seed=1, ck=4000)
     joined = {name: np.concatenate([columns[name], odd[name]]) for name in columns}

@@ -39,6 +39,7 @@ def simple_events(counts: np.ndarray) -> SimpleNamespace:
         kind=np.zeros(len(x), np.uint8),
         diameter_um=np.full(len(x), 8.5, np.float32),
         parent=np.full(len(x), -1, np.int32),
+        crowded=np.zeros(len(x), bool),
         background=background,
         noise=np.maximum(noise, 0.29).astype(np.float32),
     )

@@ -159,6 +159,18 @@ def test_cartridge_without_events(tmp_path: Path, make_input: MakeInput) -> None
     assert 'class="event"' not in page
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_cartridge_of_which_nothing_was_counted(
+    tmp_path: Path, make_input: MakeInput, make_columns: Callable, panel: Panel, labels: LabelSchema
+) -> None:
+    nothing = CountSettings(CountBasis(7.5), counted_area_mm2=0.0, missing_area_mm2=10.0)
+    counts = count_events(make_columns(0), labels, panel, nothing)
+    page = text_of(tmp_path, replace(make_input(0), counts=counts))
+    assert "Nothing was counted." in page
+    assert "No event was found. " not in page
+    assert "Per 7.5 mL" not in page
+
+
 def test_one_event(tmp_path: Path, make_input: MakeInput) -> None:
     assert text_of(tmp_path, make_input(1)).count('class="event"') == 1
 

@@ -14,8 +14,10 @@ from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel
 from ctcnet.runtime.predictions import Predictions, Predictor, concatenate
 
-BATCH_SIZE = 256
-"""Crops that the network sees at once."""
+BATCH_SIZE = 64
+"""Crops that the network sees at once: what it makes of more of them leaves a core's cache."""
+GPU_BATCH_SIZE = 1024
+"""The same where the network is not on the CPU."""
 
 
 @runtime_checkable
@@ -72,11 +74,13 @@ class CropClassifier:
 
     def __init__(self, predictor: Predictor, background: np.ndarray | None, scale: np.ndarray | None) -> None:
         self._predictor, self._background, self._scale = predictor, background, scale
+        on_cpu = not isinstance(predictor, DevicePredictor) or predictor.device.type == "cpu"
+        self._batch_size = BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
 
     def classify(self, crops: Sequence[Tensor]) -> Predictions:
         """Classify crops of several frames, (N, C, S, S) uint16 each, channels in the model's order; N may be 0."""
-        pieces = [piece for frame in crops for piece in frame.split(BATCH_SIZE) if len(piece)]
-        answers = [self._predict(batch) for batch in _batches(pieces)]
+        pieces = [piece for frame in crops for piece in frame.split(self._batch_size) if len(piece)]
+        answers = [self._predict(batch) for batch in _batches(pieces, self._batch_size)]
         if not answers:
             return self.nothing()
         return concatenate([answer._replace(embedding=answer.embedding[:, :0]) for answer in answers])
@@ -93,10 +97,10 @@ class CropClassifier:
         return self._predictor.predict(crops.cpu().numpy(), self._background, self._scale)
 
 
-def _batches(pieces: list[Tensor]) -> Iterator[Tensor]:
-    """Batches of `BATCH_SIZE` and a last one that is shorter, across the pieces, of which none is longer than that."""
+def _batches(pieces: list[Tensor], size: int) -> Iterator[Tensor]:
+    """Batches of `size` and a last one that is shorter, across the pieces, of which none is longer than that."""
     waiting: list[Tensor] = []
-    room = BATCH_SIZE
+    room = size
     for piece in pieces:
         waiting.append(piece[:room])
         if len(piece) < room:
@@ -104,6 +108,6 @@ def _batches(pieces: list[Tensor]) -> Iterator[Tensor]:
             continue
         yield torch.cat(waiting)
         waiting = [piece[room:]]
-        room = BATCH_SIZE - len(waiting[0])
+        room = size - len(waiting[0])
     if any(len(piece) for piece in waiting):
         yield torch.cat(waiting)

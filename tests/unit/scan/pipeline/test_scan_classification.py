@@ -98,7 +98,7 @@ def test_crops_are_classified_in_batches_as_the_predictor_does(write_linear_mode
     np.testing.assert_array_equal(found.unassigned, expected.unassigned)
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [1], [256], [255, 1], [200, 200, 200], [256, 256, 5], [3, 0, 300, 256]])
+@pytest.mark.parametrize("sizes", [[], [0], [1], [64], [63, 1], [50, 50, 50], [64, 64, 5], [3, 0, 200, 64]])
 def test_batches_hold_every_crop_once_and_in_order(write_linear_model, sizes):
     seen = []
 

@@ -78,7 +78,7 @@ class CropClassifier:
         self._batch_size = BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
 
     def classify(self, crops: Sequence[Tensor]) -> Predictions:
-        """Classify crops of several frames, (N, C, S, S) uint16 each, channels in the model's order; N may be 0."""
+        """Classify crops of several frames: (N, C, S, S) whole counts each, in the model's order; N may be 0."""
         pieces = [piece for frame in crops for piece in frame.split(self._batch_size) if len(piece)]
         answers = [self._predict(batch) for batch in _batches(pieces, self._batch_size)]
         if not answers:
@@ -94,7 +94,7 @@ class CropClassifier:
     def _predict(self, crops: Tensor) -> Predictions:
         if isinstance(self._predictor, DevicePredictor):
             return self._predictor.predict_tensor(crops, self._background, self._scale)
-        return self._predictor.predict(crops.cpu().numpy(), self._background, self._scale)
+        return self._predictor.predict(crops.cpu().numpy().astype(np.uint16, copy=False), self._background, self._scale)
 
 
 def _batches(pieces: list[Tensor], size: int) -> Iterator[Tensor]:

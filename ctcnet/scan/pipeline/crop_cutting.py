@@ -46,10 +46,11 @@ class CropCutter:
             fill: (C,) counts where a crop reaches beyond the frame.
 
         Returns:
-            (N, C, S, S) uint16 counts.
+            (N, C, S, S) counts: uint16 on a CPU; int32 elsewhere, where torch can do little with uint16.
         """
         side = self._crop_size_px
-        crops = counts.new_empty((len(x_px), len(counts), side, side), dtype=torch.uint16)
+        dtype = torch.uint16 if counts.device.type == "cpu" else torch.int32
+        crops = counts.new_empty((len(x_px), len(counts), side, side), dtype=dtype)
         for start in range(0, len(crops), _CHUNK):
             part = slice(start, start + _CHUNK)
             patches = cut_patches(counts, x_px[part], y_px[part], self.patch_px, fill)
@@ -57,7 +58,7 @@ class CropCutter:
                 across = patches.flatten(0, 2) @ self._weights.T
                 across = across.view(-1, self.patch_px, side)
                 patches = torch.bmm(self._weights.expand(len(across), -1, -1), across).view(crops[part].shape)
-            crops[part] = patches.round_().clamp_(0, 65535).to(torch.int32).to(torch.uint16)
+            crops[part] = patches.round_().clamp_(0, 65535).to(torch.int32).to(dtype)
         return crops
 
 

@@ -42,8 +42,8 @@ class FrameEvents:
 
     Attributes:
         columns: name -> (N,) array; see `FrameAnalyser.analyse`.
-        crops: (N, C, S, S) uint16 counts, channels in the model's order, at the model's scale; N is 0 where
-            `predictions` are there already.
+        crops: (N, C, S, S) whole counts, see `CropCutter.cut`, channels in the model's order, at the model's scale; N
+            is 0 where `predictions` are there already.
         predictions: answers for a frame that is so crowded that its crops are not kept; else None.
         record: what `quality.json` says of the frame; None where there is none.
     """

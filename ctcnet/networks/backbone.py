@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from ctcnet.networks.stem import PanelStem
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Base of the backbones.
 
     Attributes:
@@ -18,6 +20,7 @@ class Backbone(nn.Module):
     stem: PanelStem
     embedding_dim: int
 
+    @abstractmethod
     def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
         """Embed normalised crops.
 
@@ -28,12 +31,11 @@ class Backbone(nn.Module):
         Returns:
             (N, D) float embedding.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def deployable(self) -> nn.Module:
         """Module of one argument, crops (N, C, H, W), with the same embedding when all channels are present.
 
         The stem is a plain convolution, training branches are merged and batch norm is folded; this backbone stays as
         it is. The module is in evaluation mode.
         """
-        raise NotImplementedError

@@ -2,7 +2,8 @@
 
 Convolutions followed by batch norm and average pooling blur how much stain a cell holds in all; DNA content, and with
 it the phase of the cell cycle, is exactly that. All statistics are linear sums, squares and maxima over means of blocks
-of pixels; the only expensive function, a logarithm, is taken of N x C numbers, never of pixels.
+of pixels; expensive functions, logarithms and roots, are taken of a few numbers per channel, never of pixels. The shape
+of each stain (`ctcnet.networks.shape_statistics`) stands beside its amount.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from torch.nn import functional as F
 
 from ctcnet.networks.batch_norm import BatchNorm1d
 from ctcnet.networks.precision import in_float32
+from ctcnet.networks.shape_statistics import NUM_SHAPE_STATISTICS, shape_statistics
 from ctcnet.networks.stem import check_channels, role_slots
 
 _NUM_RINGS = 4
 _NUM_AMOUNTS = 7
 _RUNG = 0.05
 _NUM_RUNGS = 60
-NUM_STATISTICS = _NUM_AMOUNTS + _NUM_RINGS + 1 + _NUM_RUNGS
+NUM_STATISTICS = _NUM_AMOUNTS + _NUM_RINGS + 1 + _NUM_RUNGS + NUM_SHAPE_STATISTICS
 """Numbers per channel."""
 
 
@@ -48,6 +50,15 @@ def _ladder(log_amount: Tensor) -> Tensor:
     return ((log_amount[..., None] - rungs) / _RUNG).clamp(0.0, 1.0)
 
 
+def _block_means(x: Tensor, block_px: int) -> Tensor:
+    """Means of square blocks; rows first and then a matrix product, which onnxruntime does faster than pooling."""
+    h, w = x.shape[2] // block_px, x.shape[3] // block_px
+    rows = x[:, :, : h * block_px].unflatten(2, (h, block_px)).mean(3)
+    block = torch.arange(x.shape[3], device=x.device) // block_px
+    pooling = (block[:, None] == torch.arange(w, device=x.device)).to(x.dtype) / block_px
+    return rows @ pooling
+
+
 def channel_statistics(x: Tensor, block_px: int) -> Tensor:
     """Statistics of each channel of each crop.
 
@@ -57,10 +68,10 @@ def channel_statistics(x: Tensor, block_px: int) -> Tensor:
 
     Returns:
         (N, C, NUM_STATISTICS): logarithms of mean, border level, mean above border, mean of what is positive of that,
-        root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); and the
-        ladder of the positive mean (`_ladder`).
+        root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); the ladder
+        of the positive mean (`_ladder`); and `shape_statistics` of what is positive.
     """
-    blocks = F.avg_pool2d(x, block_px)
+    blocks = _block_means(x, block_px)
     h, w = blocks.shape[2:]
     sides = torch.stack(
         [blocks[:, :, 0].mean(2), blocks[:, :, -1].mean(2), blocks[..., 0].mean(2), blocks[..., -1].mean(2)], dim=2
@@ -71,11 +82,12 @@ def channel_statistics(x: Tensor, block_px: int) -> Tensor:
     mean_positive, mean_square = positive.mean(2), positive.square().mean(2)
     extent = mean_positive.square() / (mean_square + 1e-6)
     amounts = [above.mean(2) + border, border, above.mean(2), mean_positive, torch.sqrt(mean_square + 1e-8)]
-    amounts += [positive.amax(2), x.amax((2, 3)) - border]
+    amounts += [positive.amax(2), x.amax(2).amax(2) - border]
     rings = above @ _ring_weights(h, w, x.device).to(above.dtype)
     logs = _signed_log(torch.cat([torch.stack(amounts, dim=2), rings], dim=2), gain=10.0)
     ladder = _ladder(logs[:, :, 3])
-    return torch.cat([3.0 * (logs - 1.0), 3.0 * extent[:, :, None], ladder], dim=2)
+    shape = shape_statistics(positive.unflatten(2, (h, w)))
+    return torch.cat([3.0 * (logs - 1.0), 3.0 * extent[:, :, None], ladder, shape], dim=2)
 
 
 class StainStatistics(nn.Module):

@@ -125,7 +125,7 @@ def unreadable_notes(faults: Sequence[CtcnetError]) -> list[Note]:
         "not be counted"
     )
     return [
-        Note("unreadable_file", f"{error.where} cannot be opened and its place is not known: {effect}")
+        Note("unreadable_file", f"{Path(str(error.where)).name} cannot be opened and its place is not known: {effect}")
         for error in faults
     ]
 

@@ -41,6 +41,7 @@ _PEAK_FLOOR = 0.02  # normalised intensity: a channel without stain has no shape
 _LEAST_MODULUS = 0.01  # rounds off the modulus where it is 0
 _LEAST_ELONGATION = 0.03  # a rounder stain has no long axis: its angle would be rounding error
 _LEAST_MASS = 3e-5  # mean weight below which moments fade out, since rounding then decides
+_LEAST_TOTAL_SHARE = 1 / 30  # of that: below it centroids fade out too, long after the moments that rest on them
 _NUM_POWERS = 5  # 0 to 4 of each coordinate
 
 
@@ -94,7 +95,7 @@ def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     columns, rows = weights.sum(-2), weights.sum(-1)
     total = columns.sum(-1, keepdim=True)
     least = _LEAST_MASS * weights.shape[-2] * weights.shape[-1]
-    x, y = (_powers_about_mean(profile, total.clamp(min=least / 30)) for profile in (columns, rows))
+    x, y = (_powers_about_mean(profile, total.clamp(min=_LEAST_TOTAL_SHARE * least)) for profile in (columns, rows))
     moments = (y.transpose(-1, -2) @ (weights @ x)).flatten(-2) / (total + least)
     complex_moments = moments @ torch.from_numpy(_complex_terms()).to(weights)
     mean = total[..., 0] / (weights.shape[-2] * weights.shape[-1])

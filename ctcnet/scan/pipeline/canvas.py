@@ -53,7 +53,7 @@ class Canvas:
     """A frame with what its neighbours lend.
 
     Attributes:
-        counts: (C, H', W') float32; edges repeated where `valid` is false.
+        counts: (C, H', W') float32; where nobody lends anything, the median of what is known.
         valid: (H', W') bool.
         offset_x_px, offset_y_px: position of the frame's own first pixel on the canvas.
     """

@@ -21,12 +21,13 @@ class Backbone(nn.Module, ABC):
     embedding_dim: int
 
     @abstractmethod
-    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, presence: Tensor | None = None, sample_seed: Tensor | None = None) -> Tensor:
         """Embed normalised crops.
 
         Args:
             x: (N, C, H, W) float, normalised.
             presence: (N, C) bool, False where a channel is to be ignored; None means all present.
+            sample_seed: (N,) int64, seeds of what a backbone drops in training; some need none.
 
         Returns:
             (N, D) float embedding.

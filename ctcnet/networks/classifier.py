@@ -53,13 +53,13 @@ class CellClassifier(nn.Module):
         Args:
             x: (N, C, H, W) float, normalised.
             presence: (N, C) bool, False where a channel is to be ignored; None means all present.
-            sample_seed: (N,) int64, seeds of the dropout mask; needed in training when dropout is above 0.
+            sample_seed: (N,) int64, seeds of the dropout masks; needed in training when something is dropped.
 
         Raises:
             PanelError: shapes do not fit the panel.
             SettingError: dropout in training without `sample_seed`.
         """
-        embedding = self.backbone(x, presence)
+        embedding = self.backbone(x, presence, sample_seed)
         return ClassifierOutput(in_float32(self.head, self.dropout(embedding, sample_seed)), embedding)
 
     def deployable(self) -> nn.Module:

@@ -24,6 +24,11 @@ STEM_WIDTH = 32
 STAGES: tuple[tuple[int, int], ...] = ((32, 1), (48, 2), (96, 2))
 """Width and number of convolutions of each stage; every stage after the first halves the resolution."""
 STATISTICS_WIDTH = 64
+INPUT_LIMIT = 60.0
+"""Normalised intensity beyond which a pixel counts as so bright: one speck of dye must not outshine a batch."""
+SHAPE_DROPOUT = 0.5
+"""Share of the invariants of shape that a training step does not see; without it a few thousand crops are learnt by
+heart."""
 
 
 class CompactNetwork(Backbone):
@@ -45,12 +50,40 @@ class CompactNetwork(Backbone):
                 layers += [BranchedConv(width, stage_width, stride), nn.ReLU()]
                 width = stage_width
         self.stages = nn.Sequential(*layers)
-        self.statistics = StainStatistics(roles, STATISTICS_WIDTH)
+        self.statistics = StainStatistics(roles, STATISTICS_WIDTH, shape_dropout=SHAPE_DROPOUT)
         self.embedding_dim = 2 * width + STATISTICS_WIDTH
 
-    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, presence: Tensor | None = None, sample_seed: Tensor | None = None) -> Tensor:
+        x = x.clamp(max=INPUT_LIMIT)
         maps = self.stages(F.relu(self.stem_norm(self.stem(x, presence))))
-        return _embed(maps, self.statistics(x, presence))
+        return _embed(maps, self.statistics(x, presence, sample_seed))
+
+    def forward_panels(
+        self, parts: Sequence[tuple[Tensor, Sequence[int]]], sample_seeds: Sequence[Tensor | None]
+    ) -> Tensor:
+        """Embed crops of several panels as one batch, so that batch norm sees them together.
+
+        Args:
+            parts: for each panel crops (N_i, C_i, H, W), float, normalised, and which of the network's channels they
+                are.
+            sample_seeds: of each panel's crops, see `forward`.
+
+        Returns:
+            (sum of N_i, D) float embedding, in order.
+        """
+        parts = [(x.clamp(max=INPUT_LIMIT), chosen) for x, chosen in parts]
+        stems = torch.cat([self.stem(x, chosen=chosen) for x, chosen in parts])
+        maps = self.stages(F.relu(self.stem_norm(stems)))
+        statistics = self.statistics
+        with torch.autocast(maps.device.type, enabled=False):
+            projected = torch.cat(
+                [
+                    statistics.project(x.float(), None, seed, chosen)
+                    for (x, chosen), seed in zip(parts, sample_seeds, strict=True)
+                ]
+            )
+            amounts = statistics.finish(projected)
+        return _embed(maps, amounts)
 
     def deployable(self) -> nn.Module:
         return _DeployedCompact(copy.deepcopy(self).eval())
@@ -70,6 +103,7 @@ class _DeployedCompact(nn.Module):
         self.statistics = trained.statistics
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.clamp(max=INPUT_LIMIT)
         return _embed(self.convolutions(x), self.statistics(x))
 
 

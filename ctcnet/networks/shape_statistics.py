@@ -32,9 +32,10 @@ INVARIANT_LIMITS = (
     (0.0, 2.5),  # c31 along the long axis
 )
 """Where the encoding of each invariant begins and ends. Moments are for a spread of 1."""
-_NUM_RUNGS = 6
+NUM_RUNGS = 6
+"""Steps of the encoding of each invariant."""
 NUM_WEIGHTINGS = 2 + len(THRESHOLDS)
-NUM_SHAPE_STATISTICS = NUM_WEIGHTINGS * len(INVARIANT_LIMITS) * _NUM_RUNGS
+NUM_SHAPE_STATISTICS = NUM_WEIGHTINGS * len(INVARIANT_LIMITS) * NUM_RUNGS
 """Numbers per channel."""
 _SLOPE = 5.0  # of the soft masks: from 0 to 1 over a fifth of the peak
 _PEAK_FLOOR = 0.02  # normalised intensity: a channel without stain has no shape
@@ -158,6 +159,6 @@ def shape_statistics(above: Tensor) -> Tensor:
     masks = [(steep - (_SLOPE * level - 0.5)).clamp(0.0, 1.0) for level in THRESHOLDS]
     invariants = shape_invariants(torch.stack([share, share * share, *masks], dim=2))
     low, high = above.new_tensor(INVARIANT_LIMITS).unbind(1)
-    rungs = torch.arange(_NUM_RUNGS, device=above.device, dtype=above.dtype)
-    height = (invariants - low) * (_NUM_RUNGS / (high - low))
+    rungs = torch.arange(NUM_RUNGS, device=above.device, dtype=above.dtype)
+    height = (invariants - low) * (NUM_RUNGS / (high - low))
     return (height[..., None] - rungs).clamp(0.0, 1.0).flatten(2)

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctcnet.networks.batch_norm import BatchNorm1d
+from ctcnet.networks.dropout import SHAPE_STREAM, SeededDropout
 from ctcnet.networks.precision import in_float32
-from ctcnet.networks.shape_statistics import NUM_SHAPE_STATISTICS, shape_statistics
+from ctcnet.networks.shape_statistics import NUM_RUNGS, NUM_SHAPE_STATISTICS, shape_statistics
 from ctcnet.networks.stem import check_channels, role_slots
 
 _NUM_RINGS = 4
@@ -97,10 +98,12 @@ class StainStatistics(nn.Module):
         roles: role of each channel.
         out_features: width of the projection and of the result.
         block_px: see `channel_statistics`.
+        shape_dropout: probability of dropping an invariant of shape, with all of its rungs, in training.
     """
 
-    def __init__(self, roles: Sequence[str], out_features: int, block_px: int = 4) -> None:
+    def __init__(self, roles: Sequence[str], out_features: int, block_px: int = 4, shape_dropout: float = 0.0) -> None:
         super().__init__()
+        self.shape_dropout = SeededDropout(shape_dropout, SHAPE_STREAM)
         self.slots = role_slots(roles)
         self.block_px = block_px
         self.projection = nn.ParameterDict()
@@ -126,25 +129,52 @@ class StainStatistics(nn.Module):
             ]
         )
 
-    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, presence: Tensor | None = None, sample_seed: Tensor | None = None) -> Tensor:
         """Features of the amounts of stain in the channels that are present.
 
         Args:
             x: (N, C, H, W) float, normalised.
             presence: (N, C) bool, or None where all are present.
+            sample_seed: (N,) int64, needed in training when `shape_dropout` is above 0.
 
         Returns:
             (N, out_features), 0 or greater.
         """
-        return in_float32(lambda x: F.relu(self.hidden(F.relu(self.norm(self.project(x, presence))))), x)
+        return in_float32(lambda x: self.finish(self.project(x, presence, sample_seed)), x)
 
-    def project(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
-        """Sum over the channels present of the role's projection of their statistics, (N, out_features)."""
-        check_channels(x, presence, len(self.slots))
-        bias = torch.stack([self.role_bias[role] for role, _ in self.slots])
+    def finish(self, projected: Tensor) -> Tensor:
+        """Features (N, out_features) of what `project` gave."""
+        return F.relu(self.hidden(F.relu(self.norm(projected))))
+
+    def project(
+        self,
+        x: Tensor,
+        presence: Tensor | None = None,
+        sample_seed: Tensor | None = None,
+        chosen: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Sum over the channels present of the role's projection of their statistics, (N, out_features).
+
+        `chosen` says which of the channels those of `x` are; None means all, in order.
+        """
+        weight, bias = self.weight(), torch.stack([self.role_bias[role] for role, _ in self.slots])
+        if chosen is not None:
+            weight, bias = weight[list(chosen)], bias[list(chosen)]
+        check_channels(x, presence, len(bias))
         if presence is None:
-            return channel_statistics(x, self.block_px).flatten(1) @ self.weight().flatten(0, 1) + bias.sum(dim=0)
+            statistics = self._thinned(channel_statistics(x, self.block_px), sample_seed)
+            return statistics.flatten(1) @ weight.flatten(0, 1) + bias.sum(dim=0)
         x = torch.where(presence[:, :, None, None], x, torch.zeros_like(x))
         gate = presence.to(bias.dtype)
-        statistics = channel_statistics(x, self.block_px) * gate[:, :, None]
-        return statistics.flatten(1) @ self.weight().flatten(0, 1) + gate @ bias
+        statistics = self._thinned(channel_statistics(x, self.block_px), sample_seed) * gate[:, :, None]
+        return statistics.flatten(1) @ weight.flatten(0, 1) + gate @ bias
+
+    def _thinned(self, statistics: Tensor, sample_seed: Tensor | None) -> Tensor:
+        """Statistics (N, C, NUM_STATISTICS) with some invariants of shape dropped in training."""
+        if not self.training or self.shape_dropout.probability == 0.0:
+            return statistics
+        amounts, shape = statistics.split([NUM_STATISTICS - NUM_SHAPE_STATISTICS, NUM_SHAPE_STATISTICS], dim=2)
+        rungs = shape.unflatten(2, (-1, NUM_RUNGS))
+        every = torch.ones_like(rungs[..., 0]).flatten(1)
+        kept = self.shape_dropout(every, sample_seed).unflatten(1, rungs.shape[1:3])
+        return torch.cat([amounts, (rungs * kept[..., None]).flatten(2)], dim=2)

@@ -91,24 +91,27 @@ class PanelStem(nn.Module):
         """Bias that each channel adds where it is present, (C, out_channels)."""
         return torch.stack([self.role_bias[role] for role, _ in self.slots])
 
-    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, presence: Tensor | None = None, chosen: Sequence[int] | None = None) -> Tensor:
         """Convolve the channels that are present.
 
         Args:
             x: (N, C, H, W) float, normalised.
             presence: (N, C) bool, False where a channel is to be ignored; None means all present.
+            chosen: which of the stem's channels the C of `x` are; None means all, in order.
 
         Raises:
             PanelError: shapes do not fit the panel.
         """
-        check_channels(x, presence, len(self.slots))
-        bias = self.channel_bias()
+        weight, bias = self.weight(), self.channel_bias()
+        if chosen is not None:
+            weight, bias = weight[:, list(chosen)], bias[list(chosen)]
+        check_channels(x, presence, len(bias))
         if presence is None:
-            return F.conv2d(x, self.weight(), bias.sum(dim=0), self.stride, self.padding)
+            return F.conv2d(x, weight, bias.sum(dim=0), self.stride, self.padding)
         # where, not a product: an absent channel may hold anything, NaN included
         x = torch.where(presence[:, :, None, None], x, torch.zeros_like(x))
         gated = presence.to(bias.dtype) @ bias
-        return F.conv2d(x, self.weight(), None, self.stride, self.padding) + gated[:, :, None, None]
+        return F.conv2d(x, weight, None, self.stride, self.padding) + gated[:, :, None, None]
 
     @torch.no_grad()
     def specialise(self) -> nn.Conv2d:

@@ -36,7 +36,7 @@ class TorchvisionBackbone(Backbone):
         self.embedding_dim = embedding_dim
         self.trunk.set_submodule(first_conv, nn.Identity())
 
-    def forward(self, x: Tensor, presence: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, presence: Tensor | None = None, sample_seed: Tensor | None = None) -> Tensor:
         return self.trunk(self.stem(x, presence))
 
     def deployable(self) -> nn.Module:

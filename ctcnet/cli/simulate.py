@@ -38,6 +38,12 @@ def _add_crops(kinds: argparse._SubParsersAction) -> None:
     crops.add_argument("--pixel-size-um", type=float, help="micrometres per pixel (default: the panel's, else 0.5)")
     crops.add_argument("--difficulty", default="standard", help="how alike the classes look (default: standard)")
     crops.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    crops.add_argument(
+        "--effects",
+        default="none",
+        metavar="none|all|NAME,...",
+        help="what makes real images hard, such as dense_specks,jpeg; a wrong name lists all (default: none)",
+    )
     crops.add_argument("--overwrite", action="store_true", help="replace a folder that exists")
     crops.set_defaults(run=run)
 
@@ -103,6 +109,7 @@ def _shift(text: str) -> tuple[str, float, float, tuple[int, ...]]:
 def run(args: argparse.Namespace) -> int:
     """Simulate and print where the manifest is."""
     writer = import_extra("ctcnet.simulate.crop_writer", "train")
+    effects = import_extra("ctcnet.simulate.effects", "train").Effects
     manifest = writer.write_simulated_crops(
         args.out,
         count=args.count,
@@ -113,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         pixel_size_um=args.pixel_size_um,
         difficulty=args.difficulty,
         device=args.device,
+        effects=effects.from_names(args.effects),
         overwrite=args.overwrite,
     )
     print(f"wrote {manifest}: {args.count} simulated crops; no figure from them is clinical evidence")

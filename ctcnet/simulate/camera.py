@@ -64,6 +64,6 @@ def expose(
     """
     electrons = electrons.clamp_min(0)
     deviation = (electrons + read_noise_e.square()[:, :, None, None]).sqrt_()
-    noisy = electrons + deviation * draws.normal(tuple(electrons.shape))
-    counts = noisy / electrons_per_count[:, :, None, None] + offset_counts[:, :, None, None]
+    counts = draws.normal(tuple(electrons.shape)).mul_(deviation).add_(electrons)  # in place: the arrays are large
+    counts.div_(electrons_per_count[:, :, None, None]).add_(offset_counts[:, :, None, None])
     return counts.round_().clamp_(0, full_scale).to(torch.uint16)

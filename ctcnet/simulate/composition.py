@@ -13,6 +13,7 @@ Rules, between circles of the bodies' areas, projected:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,6 +52,11 @@ SMEAR_DEFOCUS_UM = (8.5, 16.0)
 SHARP_DEFOCUS_UM = 7.0
 """Events that are not smears lie nearer to the focal plane than this."""
 
+BodyMaker = Callable[[Tensor, Tensor, Groups, tuple[str, ...], Draws], Bodies]
+"""Bodies of kinds (M,) in crops (M,), given groups of M rows, roles and draws; as `cells.make_bodies`."""
+Surrounder = Callable[[list[Bodies], Groups, tuple[str, ...], float, Draws], list[Bodies]]
+"""Bodies around events, given groups, roles, side of the field and draws; as `ordinary_neighbours`."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -71,7 +77,15 @@ class Scene:
     partners: Tensor
 
 
-def compose(labels: Tensor, groups: Groups, roles: tuple[str, ...], field_um: float, draws: Draws) -> Scene:
+def compose(
+    labels: Tensor,
+    groups: Groups,
+    roles: tuple[str, ...],
+    field_um: float,
+    draws: Draws,
+    make: BodyMaker = cells.make_bodies,
+    surround: Surrounder | None = None,
+) -> Scene:
     """Draw the scene of each crop.
 
     Args:
@@ -79,16 +93,19 @@ def compose(labels: Tensor, groups: Groups, roles: tuple[str, ...], field_um: fl
         groups: patient of each crop, N rows.
         roles: role of each channel.
         field_um: side of the crop with the margin in which objects still shine in.
+        make: makes all bodies.
+        surround: puts bodies around the events; `ordinary_neighbours` where None.
     """
     count = len(labels)
     crop = torch.arange(count, device=draws.device)
     form = draws.choose(torch.tensor(DEBRIS_SHARES, device=draws.device).repeat(count, 1))
     is_debris = labels == IS_DEBRIS
-    main = _main(labels, form, crop, groups, roles, draws)
-    second, third = _partners(labels, main, groups, roles, draws)
+    main = _main(labels, form, crop, groups, roles, draws, make)
+    second, third = _partners(labels, main, groups, roles, draws, make)
     main, second, third = _centre_event([main, second, third], draws)
     event = [main, second, third]
-    neighbours = _neighbours(event, groups, roles, field_um, draws)
+    around = surround(event, groups, roles, field_um, draws) if surround else None
+    neighbours = ordinary_neighbours(event, groups, roles, field_um, draws, make) if around is None else around
     return Scene(
         bodies=Bodies.concatenate([*event, *neighbours]),
         dots=_dots(labels, is_debris & (form == CLUMP), event, groups, roles, field_um, draws),
@@ -102,7 +119,15 @@ def _leukocyte_kind(groups: Groups, draws: Draws) -> Tensor:
     return draws.choose(groups.leukocyte_shares)
 
 
-def _main(labels: Tensor, form: Tensor, crop: Tensor, groups: Groups, roles: tuple[str, ...], draws: Draws) -> Bodies:
+def _main(
+    labels: Tensor,
+    form: Tensor,
+    crop: Tensor,
+    groups: Groups,
+    roles: tuple[str, ...],
+    draws: Draws,
+    make: BodyMaker,
+) -> Bodies:
     """The first body of each event."""
     leukocyte = _leukocyte_kind(groups, draws)
     by_form = torch.tensor(
@@ -112,12 +137,12 @@ def _main(labels: Tensor, form: Tensor, crop: Tensor, groups: Groups, roles: tup
     smeared = torch.where(draws.chance((len(labels),), 0.5), leukocyte, CTC)
     debris = torch.where(form == SMEAR, smeared, by_form)
     kind = torch.where(labels == IS_LEUKOCYTE, leukocyte, torch.where(labels == IS_DEBRIS, debris, CTC))
-    bodies = cells.make_bodies(kind, crop, groups, roles, draws)
+    bodies = make(kind, crop, groups, roles, draws)
     return replace(bodies, present=~((labels == IS_DEBRIS) & (form == CLUMP)))
 
 
 def _partners(
-    labels: Tensor, main: Bodies, groups: Groups, roles: tuple[str, ...], draws: Draws
+    labels: Tensor, main: Bodies, groups: Groups, roles: tuple[str, ...], draws: Draws, make: BodyMaker
 ) -> tuple[Bodies, Bodies]:
     """Up to two bodies that touch the first one."""
     count = len(labels)
@@ -130,9 +155,9 @@ def _partners(
     leukocyte = _leukocyte_kind(groups, draws)
     kind = torch.where(tumour, CTC, torch.where(other, mononuclear, torch.where(doublet, leukocyte, GRANULOCYTE)))
     angle = draws.angle((count,))
-    second = _touching(cells.make_bodies(kind, main.crop, groups, roles, draws), main, angle, draws)
+    second = _touching(make(kind, main.crop, groups, roles, draws), main, angle, draws)
     second = replace(second, present=tumour | other | doublet | neutrophil)
-    third = cells.make_bodies(torch.full_like(kind, GRANULOCYTE), main.crop, groups, roles, draws)
+    third = make(torch.full_like(kind, GRANULOCYTE), main.crop, groups, roles, draws)
     third = _touching(third, main, angle + draws.uniform((count,), 1.8, 4.4), draws)
     return second, replace(third, present=neutrophil & (chance < 0.25))
 
@@ -151,8 +176,8 @@ def _centre_event(event: list[Bodies], draws: Draws) -> list[Bodies]:
     return [replace(b, centre=b.centre + shift) for b in event]
 
 
-def _apart(bodies: Bodies, others: list[Bodies], gap_um: float) -> Tensor:
-    """Which bodies keep `gap_um` from every one present among the others."""
+def bodies_apart(bodies: Bodies, others: list[Bodies], gap_um: float | Tensor) -> Tensor:
+    """Which bodies keep `gap_um`, one or (M,), from every one present among the others."""
     apart = torch.ones_like(bodies.present)
     for other in others:
         distance = (bodies.centre - other.centre).norm(dim=1)
@@ -160,19 +185,24 @@ def _apart(bodies: Bodies, others: list[Bodies], gap_um: float) -> Tensor:
     return apart
 
 
-def _neighbours(
-    event: list[Bodies], groups: Groups, roles: tuple[str, ...], field_um: float, draws: Draws
+def ordinary_neighbours(
+    event: list[Bodies],
+    groups: Groups,
+    roles: tuple[str, ...],
+    field_um: float,
+    draws: Draws,
+    make: BodyMaker = cells.make_bodies,
 ) -> list[Bodies]:
     """Leukocytes around the event, Poisson at the patient's density, those too near to it left out."""
     count = len(event[0].crop)
     number = draws.poisson(groups.leukocytes_per_mm2 * field_um**2 * 1e-6)
     placed: list[Bodies] = []
     for slot in range(NEIGHBOURS_MOST):
-        body = cells.make_bodies(_leukocyte_kind(groups, draws), event[0].crop, groups, roles, draws)
+        body = make(_leukocyte_kind(groups, draws), event[0].crop, groups, roles, draws)
         body = replace(body, centre=draws.uniform((count, 2), -field_um / 2, field_um / 2))
         if slot == 0:
             body, number = _near_miss(body, number, event[0], draws)
-        free = _apart(body, event, NEIGHBOUR_GAP_UM) & _apart(body, placed, -1.0)
+        free = bodies_apart(body, event, NEIGHBOUR_GAP_UM) & bodies_apart(body, placed, -1.0)
         placed.append(replace(body, present=free & (number > slot)))
     return placed
 

@@ -10,11 +10,17 @@ from torch import Tensor
 
 from ctcnet.errors import SettingError
 from ctcnet.panel import Panel
-from ctcnet.simulate import camera, optics, shapes
+from ctcnet.simulate import axis_blur, camera, camera_effects, optics, shapes
 from ctcnet.simulate.composition import CLASSES, Scene, compose
+from ctcnet.simulate.dense_specks import draw_specks, speck_patch_px
 from ctcnet.simulate.dots import LARGEST_SIGMA_UM
 from ctcnet.simulate.draws import Draws
+from ctcnet.simulate.effect_groups import change_groups
+from ctcnet.simulate.effect_levels import EffectLevels, draw_effect_levels
+from ctcnet.simulate.effects import Effects
 from ctcnet.simulate.groups import Groups, draw_groups
+from ctcnet.simulate.jpeg import BLOCK, compress_counts
+from ctcnet.simulate.scene_variation import SceneVariation
 from ctcnet.simulate.stamping import PATCH_LADDER_UM, Canvas
 
 DEFAULT_PIXEL_SIZE_UM = 0.5
@@ -24,6 +30,8 @@ NUMERICAL_APERTURE = 0.45
 TEXTURES = 256
 MARGIN_UM = 4.0
 CHUNK = 256
+EFFECT_STREAM = 0x5EED_EFFEC7
+"""Added to the seed of what effects draw, so that they take nothing from the other draws."""
 
 DIFFICULTIES: Mapping[str, float] = {"easy": 0.5, "standard": 1.0, "hard": 1.4}
 """Named difficulties of `draw_groups`."""
@@ -62,6 +70,7 @@ class CropSimulator:
         difficulty: see `draw_groups`.
         numerical_aperture: of the objective.
         device: where to compute.
+        effects: what makes real images hard; without any the crops are those of the first edition.
 
     Raises:
         SettingError: an argument is outside its range.
@@ -79,15 +88,20 @@ class CropSimulator:
         difficulty: float = 1.0,
         numerical_aperture: float = NUMERICAL_APERTURE,
         device: str | torch.device = "cpu",
+        effects: Effects = Effects.none(),  # noqa: B008 (frozen)
     ) -> None:
         self.panel = panel
         self.crop_size_px = crop_size_px
         self.pixel_size_um = resolve_pixel_size_um(panel, pixel_size_um)
         self.numerical_aperture = numerical_aperture
         self.device = torch.device(device)
+        self.effects = effects
         self._check(num_groups, scanners, difficulty)
         self.draws = Draws.from_seed(seed, self.device)
         self.groups = draw_groups(panel, num_groups, scanners, self.draws, difficulty)
+        self._effect_draws = Draws.from_seed((seed + EFFECT_STREAM) % 2**63, self.device)
+        self.groups = change_groups(self.groups, panel, effects, self._effect_draws)
+        self._levels = draw_effect_levels(panel, self.groups, effects, self._effect_draws)
         self._margin_px = max(2, round(MARGIN_UM / self.pixel_size_um))
         side_px = crop_size_px + 2 * self._margin_px
         texture_px = min(round(PATCH_LADDER_UM[-1] / self.pixel_size_um) + 2, 2 * side_px)
@@ -136,20 +150,41 @@ class CropSimulator:
             if int(values.min()) < 0 or int(values.max()) >= limit:
                 raise SettingError("holds numbers outside the range", where=name, expected=f"0 to {limit - 1}")
 
+    @property
+    def _field_um(self) -> float:
+        return (self.crop_size_px + 2 * self._margin_px) * self.pixel_size_um
+
     def _sample_chunk(self, labels: Tensor, group_index: Tensor) -> SimulatedCrops:
-        groups = self.groups.rows(group_index)
-        field_um = (self.crop_size_px + 2 * self._margin_px) * self.pixel_size_um
-        scene = compose(labels, groups, self.panel.roles, field_um, self.draws)
-        electrons = self.expected_electrons(scene, groups)
+        groups, levels = self.groups.rows(group_index), self._levels.rows(group_index)
+        variation = SceneVariation(self.effects, levels, self._effect_draws)
+        scene = compose(
+            labels,
+            groups,
+            self.panel.roles,
+            self._field_um,
+            self.draws,
+            variation.make_bodies,
+            variation.surround,
+        )
         counts = camera.expose(
-            electrons,
+            self._illuminated(self.expected_electrons(scene, groups, levels), levels),
             groups.read_noise_e,
             groups.electrons_per_count,
             groups.offset_counts,
             self.panel.full_scale,
             self.draws,
         )
+        if self.effects.jpeg:
+            top, left = self._effect_draws.integers((2,), 0, BLOCK - 1).tolist()
+            counts = compress_counts(counts, levels.jpeg_quality, levels.jpeg_white_counts, (top, left))
         return SimulatedCrops(counts, labels, group_index, scene.tumour_cells, scene.partners, scene.defocus_um)
+
+    def _illuminated(self, electrons: Tensor, levels: EffectLevels) -> Tensor:
+        if self.effects.shading:
+            electrons = camera_effects.shade(electrons, levels.vignetting, levels.stain_log_sd, self._effect_draws)
+        if self.effects.hot_pixels:
+            electrons = camera_effects.add_hot_pixels(electrons, levels.hot_per_pixel, self._effect_draws)
+        return electrons
 
     def sigma_px(self, groups: Groups, defocus_um: Tensor) -> Tensor:
         """Optical blur (N, C) in px, before integration over pixels, of events at `defocus_um` (N,)."""
@@ -157,19 +192,34 @@ class CropSimulator:
         away = optics.defocus_sigma_um(defocus_um[:, None] + groups.channel_focus_um, self.numerical_aperture)
         return (in_focus.square() + away.square()).sqrt() / self.pixel_size_um
 
-    def expected_electrons(self, scene: Scene, groups: Groups) -> Tensor:
+    def expected_electrons(self, scene: Scene, groups: Groups, levels: EffectLevels) -> Tensor:
         """Noise-free electrons (N, C, S, S): objects, optics, bleed-through and a slightly sloping background."""
         count, channels = groups.stain.shape
         canvas = Canvas(count, channels, self.crop_size_px, self._margin_px, self.pixel_size_um, self.device)
         canvas.add_bodies(scene.bodies, self._textures, self.draws)
         canvas.add_dots(scene.dots, LARGEST_SIGMA_UM)
-        sigma_px = self.sigma_px(groups, scene.defocus_um)
-        signal = optics.blur(canvas.values, optics.blur_matrices(sigma_px, self.crop_size_px, self._margin_px))
+        if self.effects.dense_specks:
+            in_focus_um = self.sigma_px(groups, torch.zeros_like(scene.defocus_um)) * self.pixel_size_um
+            specks = draw_specks(
+                scene.bodies, levels, in_focus_um, self.pixel_size_um, self._field_um, self._effect_draws
+            )
+            canvas.add_specks(specks.dots, specks.channel, speck_patch_px(self.pixel_size_um))
+        signal = self._blurred(canvas.values, self.sigma_px(groups, scene.defocus_um), levels)
         signal = camera.bleed_through(signal, groups.bleed)
         ramp = torch.linspace(-1, 1, self.crop_size_px, device=self.device)
         slope = self.draws.normal((count, 2, 1), 0.05)
         plane = 1 + (slope[:, 0] * ramp)[:, :, None] + (slope[:, 1] * ramp)[:, None, :]
         return signal + groups.background_e[:, :, None, None] * plane[:, None]
+
+    def _blurred(self, canvas: Tensor, sigma_px: Tensor, levels: EffectLevels) -> Tensor:
+        """The canvas (N, C, S + 2m, S + 2m) behind the optics, in (N, C, S, S)."""
+        size_px, margin_px = self.crop_size_px, self._margin_px
+        if not (self.effects.astigmatism or self.effects.channel_shift or self.effects.motion):
+            return optics.blur(canvas, optics.blur_matrices(sigma_px, size_px, margin_px))
+        wider = axis_blur.draw_widening(levels.astigmatism, self._effect_draws)
+        sigma_px = sigma_px[..., None] * wider[:, None]
+        motion_px = levels.motion_px[:, None].expand_as(sigma_px)
+        return axis_blur.blur_axes(canvas, sigma_px, levels.shift_px, motion_px, size_px, margin_px)
 
 
 def resolve_pixel_size_um(panel: Panel, pixel_size_um: float | None) -> float:

@@ -22,6 +22,7 @@ from ctcnet.simulate.cartridge_levels import measure_cartridge_levels
 from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_plan import CropPlan, plan_crops
 from ctcnet.simulate.crop_simulator import CHUNK, DIFFICULTIES, CropSimulator
+from ctcnet.simulate.effects import Effects
 from ctcnet.simulate.groups import TUMOURS
 
 DEFAULT_PANEL = "ctc5"
@@ -39,6 +40,7 @@ def write_simulated_crops(
     difficulty: str = "standard",
     class_fractions: Mapping[str, float] | None = None,
     device: str = "cpu",
+    effects: Effects = Effects.none(),  # noqa: B008 (frozen)
     overwrite: bool = False,
 ) -> Path:
     """Write `count` simulated crops below `out` and return the path of their manifest.
@@ -56,6 +58,7 @@ def write_simulated_crops(
         difficulty: a name in `crop_simulator.DIFFICULTIES`.
         class_fractions: shares of the classes; equal where None.
         device: 'cpu', 'cuda' or 'cuda:N'.
+        effects: what makes real images hard.
         overwrite: replace an `out` that exists.
 
     Raises:
@@ -76,6 +79,7 @@ def write_simulated_crops(
             scanners=plan.scanners,
             difficulty=DIFFICULTIES[difficulty],
             device=_checked_device(device),
+            effects=effects,
         )
         background, scale = measure_cartridge_levels(simulator)
         paths = _write_crops(folder, simulator, plan)
@@ -90,6 +94,7 @@ def write_simulated_crops(
             "crop_size_px": crop_size_px,
             "pixel_size_um": simulator.pixel_size_um,
             "difficulty": difficulty,
+            "effects": list(effects.names),
             "numerical_aperture": simulator.numerical_aperture,
             "class_counts": {name: int((plan.labels == row).sum()) for row, name in enumerate(CLASSES)},
             "tumours": {_group_name(g): TUMOURS[int(t)] for g, t in enumerate(simulator.groups.tumour)},

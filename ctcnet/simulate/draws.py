@@ -37,7 +37,7 @@ class Draws:
 
     def normal(self, shape: tuple[int, ...], sd: float = 1.0) -> Tensor:
         """Normal with mean 0."""
-        return sd * torch.randn(shape, generator=self.generator, device=self.device)
+        return torch.randn(shape, generator=self.generator, device=self.device).mul_(sd)
 
     def spread(self, shape: tuple[int, ...], log_sd: float) -> Tensor:
         """Log-normal factor with median 1."""

@@ -105,13 +105,18 @@ class Canvas:
         offset = (pixel - centre_px[:, :, None]) * self.pixel_size_um
         return pixel, offset, (pixel >= 0) & (pixel < self.side_px)
 
-    def _add(self, crop: Tensor, pixel: Tensor, inside: Tensor, patches: Tensor) -> None:
-        """Add patches (M, C, P, P) at columns pixel[:, 0] and rows pixel[:, 1]; what lies outside is dropped."""
+    def _add(self, crop: Tensor, pixel: Tensor, inside: Tensor, patches: Tensor, channel: Tensor | None = None) -> None:
+        """Add patches (M, C, P, P) at columns pixel[:, 0] and rows pixel[:, 1]; what lies outside is dropped.
+
+        Args:
+            channel: (M,) the channel of patches that have one alone.
+        """
         channels = self.values.shape[1]
         area = self.side_px * self.side_px
         clamped = pixel.clamp(0, self.side_px - 1)
         flat = clamped[:, 1, :, None] * self.side_px + clamped[:, 0, None, :]
-        plane = (crop[:, None] * channels + torch.arange(channels, device=crop.device)) * area
+        number = torch.arange(channels, device=crop.device) if channel is None else channel[:, None]
+        plane = (crop[:, None] * channels + number) * area
         index = plane[:, :, None, None] + flat[:, None]
         mask = (inside[:, 1, :, None] & inside[:, 0, None, :]).to(patches.dtype)
         self.values.view(-1).scatter_add_(0, index.reshape(-1), (patches * mask[:, None]).reshape(-1))
@@ -132,3 +137,9 @@ class Canvas:
         patch_px = dot_patch_px(largest_sigma_um, self.pixel_size_um)
         pixel, offset, inside = self._patch(dots.centre, patch_px)
         self._add(dots.crop, pixel, inside, dot_patches(dots, offset, self.pixel_size_um))
+
+    def add_specks(self, dots: Dots, channel: Tensor, patch_px: int) -> None:
+        """Draw dots with an amplitude (M, 1) in one channel (M,) each, on patches of `patch_px`."""
+        if len(dots.crop):
+            pixel, offset, inside = self._patch(dots.centre, patch_px)
+            self._add(dots.crop, pixel, inside, dot_patches(dots, offset, self.pixel_size_um), channel)

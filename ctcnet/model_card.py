@@ -58,6 +58,21 @@ class TrainingDataCard:
 
 
 @dataclass(frozen=True)
+class ConformalCard:
+    """Class-conditional conformal sets, see `ctcnet.runtime.conformal`.
+
+    Attributes:
+        alpha: nominal share of the crops of each class whose set lacks their class.
+        thresholds: per class, in the order of the outputs: it is in a crop's set where its probability reaches this.
+        calibration_crops: crops of each class that the thresholds were fitted on.
+    """
+
+    alpha: float
+    thresholds: tuple[float, ...]
+    calibration_crops: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Description of a trained classifier.
 
@@ -77,6 +92,8 @@ class ModelCard:
         training_settings: the settings of the run, as plain data.
         validation: figures measured on validation data at the end of training.
         limits: sentences on what the model cannot do, such as classes its panel cannot separate.
+        conformal: sets that decide what is unassigned instead of `unassigned_below`; None where none were fitted.
+        atypicality_quantile: share of typical crops that score below 1; None where the model has no atypicality.
     """
 
     name: str
@@ -98,12 +115,16 @@ class ModelCard:
     licence: str = "Apache-2.0"
     intended_use: str = INTENDED_USE
     card_format: int = CARD_FORMAT
+    conformal: ConformalCard | None = None
+    atypicality_quantile: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: dicts, lists, strings, numbers, booleans and None."""
+        """Plain data: dicts, lists, strings, numbers, booleans and None; what is optional and None is left out."""
         content = {**self.__dict__, "panel": self.panel.to_dict(), "labels": self.labels.to_dict()}
         content["normalization"] = asdict(self.normalization)
         content["training_data"] = asdict(self.training_data)
+        content["conformal"] = None if self.conformal is None else asdict(self.conformal)
+        content = {name: value for name, value in content.items() if name not in _OPTIONAL or value is not None}
         return json.loads(json.dumps(content))
 
     def write(self, folder: Path) -> None:
@@ -123,12 +144,15 @@ class ModelCard:
             ("Input", f"{self.crop_size_px} x {self.crop_size_px} px at {self.pixel_size_um:g} um per px, raw counts"),
             ("Levels", f"mode '{self.normalization.mode}'"),
             ("Classes", ", ".join(self.labels.classes)),
-            ("Unassigned", f"largest probability below {self.unassigned_below:g}"),
+            ("Unassigned", self._unassigned_text()),
             ("Temperature", f"{self.temperature:.4g}, {fitted}"),
             ("Training data", f"{data.crops} crops of {kind}, {data.groups} groups, sha256 {data.sha256[:16]}..."),
             ("Software", f"ctcnet {self.software_version}"),
             ("Licence", self.licence),
         ]
+        if self.atypicality_quantile is not None:
+            share = 100 * (1 - self.atypicality_quantile)
+            rows.insert(7, ("Atypical", f"score above 1, as {share:.2g} % of typical crops have"))
         lines = [f"# {self.name}", "", "For research use only.", "", "| | |", "|---|---|"]
         lines += [f"| {name} | {value} |" for name, value in rows]
         lines += ["", "## Training crops per class", "", "| Class | Crops | Prior |", "|---|---|---|"]
@@ -143,6 +167,20 @@ class ModelCard:
         if self.limits:
             lines += ["", "## Limits", ""] + [f"- {limit}" for limit in self.limits]
         return "\n".join(lines) + "\n"
+
+    def _unassigned_text(self) -> str:
+        if self.conformal is None:
+            return f"largest probability below {self.unassigned_below:g}"
+        pairs = zip(self.labels.classes, self.conformal.thresholds, strict=True)
+        thresholds = ", ".join(f"{name} from p = {threshold:.4g}" for name, threshold in pairs)
+        return (
+            f"the conformal set (alpha {self.conformal.alpha:g}: {thresholds}) holds neither the most probable class "
+            "alone nor that and others that contain a CTC too, or atypical"
+        )
+
+
+_OPTIONAL = ("conformal", "atypicality_quantile")
+"""Fields that cards written before there were such do not have."""
 
 
 def hash_group(group: str) -> str:
@@ -178,7 +216,8 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
         raise ModelFileError(
             "card has another format", where=where, expected=str(CARD_FORMAT), found=str(content["card_format"])
         )
-    check_keys(content, required=tuple(fields), where=where, error=ModelFileError)
+    required = tuple(name for name in fields if name not in _OPTIONAL)
+    check_keys(content, required=required, optional=_OPTIONAL, where=where, error=ModelFileError)
     try:
         levels = dict(content["normalization"])
         for name in ("background", "scale"):
@@ -194,6 +233,7 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
                 "training_data": TrainingDataCard(**data),
                 "training_prior": tuple(float(value) for value in content["training_prior"]),
                 "limits": tuple(content["limits"]),
+                "conformal": _conformal_from(content.get("conformal")),
             }
         )
     except (TypeError, ValueError, KeyError, AttributeError) as cause:
@@ -209,9 +249,19 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
     return card
 
 
+def _conformal_from(content: Mapping[str, Any] | None) -> ConformalCard | None:
+    if content is None:
+        return None
+    thresholds = tuple(float(value) for value in content["thresholds"])
+    return ConformalCard(
+        **{**content, "thresholds": thresholds, "calibration_crops": tuple(content["calibration_crops"])}
+    )
+
+
 def _check_card(card: ModelCard, where: str | Path) -> None:
     channels = len(card.panel.channels)
     levels = card.normalization
+    conformal = card.conformal or ConformalCard(0.5, (0.5,) * len(card.labels.classes), (0,) * len(card.labels.classes))
     checks = (
         (levels.mode in MODES, f"mode is one of {', '.join(MODES)}"),
         (levels.mode == "per_crop" or levels.background is not None, "levels for modes other than per_crop"),
@@ -223,6 +273,11 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (card.temperature > 0, "a temperature above 0"),
         (card.pixel_size_um > 0, "a pixel size above 0"),
         (isinstance(card.crop_size_px, int) and 0 < card.crop_size_px <= MOST_CROP_SIZE_PX, "a crop size in pixels"),
+        (len(conformal.thresholds) == len(card.labels.classes), "one conformal threshold per class"),
+        (len(conformal.calibration_crops) == len(card.labels.classes), "calibration crops of each class"),
+        (all(0 <= value <= 1 for value in conformal.thresholds), "conformal thresholds from 0 to 1"),
+        (0 < conformal.alpha < 1, "an alpha above 0 and below 1"),
+        (card.atypicality_quantile is None or 0 < card.atypicality_quantile < 1, "an atypicality quantile below 1"),
     )
     for holds, expected in checks:
         if not holds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from hashlib import file_digest
 from pathlib import Path
 
@@ -16,27 +15,27 @@ from ctcnet.model_card import ModelCard
 from ctcnet.output import new_output_file
 from ctcnet.panel import Panel
 from ctcnet.runtime import Predictions
+from ctcnet.runtime.conformal import for_review, prediction_sets, set_names
 from ctcnet.runtime.predictions import entropy_nats
 
 ENDINGS = (".parquet", ".csv")
 
 
-def prediction_table(
-    paths: np.ndarray, predictions: Predictions, levels: np.ndarray, classes: Sequence[str]
-) -> pa.Table:
+def prediction_table(paths: np.ndarray, predictions: Predictions, levels: np.ndarray, card: ModelCard) -> pa.Table:
     """Table of one row per crop.
 
     Args:
         paths: (N,) names of the crops.
         predictions: answers in the same order.
         levels: (N,) where each crop's levels came from: 'cartridge', 'model' or 'per_crop'.
-        classes: K class names in the order of the probabilities.
+        card: the model's.
 
     Returns:
         Columns path, label (most probable class), p_<class> float32, entropy float32 in nats, unassigned bool, levels,
-        atypicality float32 (null where the model has none).
+        atypicality float32 (null where the model has none); where the model has conformal sets also set (its classes
+        joined by '|') and review bool (unassigned, and may contain a CTC).
     """
-    p = predictions.probabilities
+    p, classes = predictions.probabilities, card.labels.classes
     columns: dict[str, pa.Array] = {
         "path": pa.array([str(path) for path in paths], pa.string()),
         "label": pa.array([classes[index] for index in p.argmax(axis=1)], pa.string()),
@@ -46,6 +45,10 @@ def prediction_table(
     columns["unassigned"] = pa.array(predictions.unassigned, pa.bool_())
     columns["levels"] = pa.array(list(levels), pa.string())
     columns["atypicality"] = pa.array(predictions.atypicality, pa.float32(), from_pandas=True)
+    sets = prediction_sets(p, card)
+    if sets is not None:
+        columns["set"] = pa.array(set_names(sets, classes), pa.string())
+        columns["review"] = pa.array(for_review(p, predictions.unassigned, card), pa.bool_())
     return pa.table(columns)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ctcnet import __version__
 from ctcnet.crops import LabelledCrops
+from ctcnet.evaluation.conformal_figures import conformal_figures
 from ctcnet.evaluation.gallery import make_galleries
 from ctcnet.evaluation.predictions_table import write_predictions
 from ctcnet.evaluation.prior import parse_prior, restate_prior
@@ -98,6 +99,7 @@ def evaluate_crops(
     metrics = {
         **summarise(scored, prior, resamples=settings.resamples, seed=settings.seed),
         **provenance(card, scored, prior, settings, source, crops.simulated, model_sha256),
+        **conformal_figures(predictions, scored.truth, card),
         "seen_groups_left_out": chosen.seen_groups_left_out,
         "includes_seen_groups": chosen.includes_seen_groups,
     }
@@ -116,13 +118,15 @@ def score_crops(
     """Put answers beside the truth, restated at another prior where one is given.
 
     At another prior the largest probability changes, so that 'unassigned' is judged again by the card's threshold.
+    Conformal sets hold class by class, at any prior, and stay as they are.
     """
     probabilities = predictions.probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     unassigned = predictions.unassigned
     if new_prior is not None:
         probabilities = restate_prior(probabilities, card.training_prior, new_prior)
-        unassigned = probabilities.max(axis=1) < card.unassigned_below
+        if card.conformal is None:
+            unassigned = probabilities.max(axis=1) < card.unassigned_below
     targets = crops.require_targets()
     return ScoredCrops(schema, probabilities, targets, unassigned, crops.path, crops.group, crops.batch, levels)
 

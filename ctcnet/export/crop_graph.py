@@ -13,6 +13,9 @@ from ctcnet.networks import CellClassifier
 from ctcnet.networks.levels import InputLevels
 from ctcnet.normalization import normalize
 from ctcnet.runtime import Predictor
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference
+from ctcnet.runtime.conformal import ctc_classes
+from ctcnet.uncertainty import Atypicality
 
 
 class ExportablePredictor(Predictor, Protocol):
@@ -20,10 +23,16 @@ class ExportablePredictor(Predictor, Protocol):
 
     Attributes:
         network: the trained classifier; the softmax of its logits refers to the prior on the card.
+        atypicality: score of crops, or None.
+        cartridge_reference: what the leukocytes of cartridges are like, or None.
     """
 
     @property
     def network(self) -> CellClassifier: ...
+    @property
+    def atypicality(self) -> Atypicality | None: ...
+    @property
+    def cartridge_reference(self) -> CartridgeReference | None: ...
 
 
 class CropGraph(nn.Module):
@@ -31,21 +40,29 @@ class CropGraph(nn.Module):
 
     Args:
         network: module of normalised crops (N, C, H, W) that gives (logits (N, K), embedding (N, D)).
-        card: the model's card: levels, temperature, threshold.
+        card: the model's card: levels, temperature, thresholds.
+        atypicality: score of crops; None for NaN.
     """
 
     own_background: Tensor
     own_scale: Tensor
+    thresholds: Tensor
+    contains_ctc: Tensor
 
-    def __init__(self, network: nn.Module, card: ModelCard) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, atypicality: Atypicality | None = None) -> None:
         super().__init__()
         levels = card.normalization
         self.network = network
+        self.atypicality = atypicality
+        self.conformal = card.conformal is not None
         self.temperature = card.temperature
         self.unassigned_below = card.unassigned_below
         self.per_crop = InputLevels(levels.floor) if levels.mode == "per_crop" else None
         self.register_buffer("own_background", torch.tensor(levels.background or (), dtype=torch.float32))
         self.register_buffer("own_scale", torch.tensor(levels.scale or (), dtype=torch.float32))
+        thresholds = () if card.conformal is None else card.conformal.thresholds
+        self.register_buffer("thresholds", torch.tensor(thresholds, dtype=torch.float32))
+        self.register_buffer("contains_ctc", torch.from_numpy(ctc_classes(card.labels)).float())
 
     def forward(self, crops: Tensor, background: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Classify crops.
@@ -55,17 +72,32 @@ class CropGraph(nn.Module):
             background, scale: float32 (C,), counts; NaN stands for the model's own.
 
         Returns:
-            probabilities float32 (N, K), unassigned bool (N,), atypicality float32 (N,), all NaN, embedding float32
-            (N, D).
+            probabilities float32 (N, K), unassigned bool (N,), atypicality float32 (N,), NaN without such a score,
+            embedding float32 (N, D).
         """
         counts = crops.to(torch.float32)
         own_background, own_scale = self._own_levels(counts)
         background = torch.where(torch.isnan(background), own_background, background)
         scale = torch.where(torch.isnan(scale), own_scale, scale)
-        logits, embedding = self.network(self._normalized(counts, background, scale))
+        normalised = self._normalized(counts, background, scale)
+        logits, embedding = self.network(normalised)
         probabilities = torch.softmax(logits / self.temperature, dim=1)
-        largest = probabilities.amax(dim=1)
-        return probabilities, largest < self.unassigned_below, torch.full_like(largest, torch.nan), embedding
+        if self.atypicality is None:
+            atypicality = torch.full_like(probabilities[:, 0], torch.nan)
+        else:
+            atypicality = self.atypicality(normalised, embedding)
+        return probabilities, self._unassigned(probabilities, atypicality), atypicality, embedding
+
+    def _unassigned(self, probabilities: Tensor, atypicality: Tensor) -> Tensor:
+        """As `ctcnet.runtime.conformal.judge_unassigned`."""
+        if not self.conformal:
+            return probabilities.amax(dim=1) < self.unassigned_below
+        inside = (probabilities >= self.thresholds).to(probabilities.dtype)
+        number = inside.sum(dim=1)
+        decided = (number == 1) | (number == (inside * self.contains_ctc).sum(dim=1))
+        clear = decided & ((inside * probabilities).amax(dim=1) >= probabilities.amax(dim=1))
+        unclear = ~clear
+        return unclear if self.atypicality is None else unclear | (atypicality > 1)
 
     def _normalized(self, counts: Tensor, background: Tensor, scale: Tensor) -> Tensor:
         """`normalize` as one operator where levels are (C,).

@@ -60,10 +60,10 @@ def export_predictor(
     output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
     card = predictor.card
     with torch.no_grad():
-        graph = CropGraph(predictor.network.deployable(), card)
+        graph = CropGraph(predictor.network.deployable(), card, predictor.atypicality)
         model = trace(graph, card, opset, input_dtype)
     with new_output_file(output, overwrite=overwrite) as part:
-        write_model(model, metadata(card, opset, input_dtype), part)
+        write_model(model, metadata(card, opset, input_dtype, predictor.cartridge_reference), part)
         parity = check_parity(predictor, OnnxPredictor(part), output, np.dtype(input_dtype))
         _write_card(card, card_path, readme_path, overwrite)
     return ExportResult(output, card_path, readme_path, parity)

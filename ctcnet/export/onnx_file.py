@@ -16,7 +16,8 @@ import torch
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import CropGraph
 from ctcnet.model_card import ModelCard
-from ctcnet.runtime.onnx_predictor import CARD_PROPERTY, INPUTS, OUTPUTS
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference
+from ctcnet.runtime.onnx_predictor import CARD_PROPERTY, CARTRIDGE_PROPERTY, INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
     import onnx
@@ -75,10 +76,16 @@ def _for_old_runtimes(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def metadata(card: ModelCard, opset: int, input_dtype: str) -> dict[str, str]:
+def metadata(
+    card: ModelCard, opset: int, input_dtype: str, cartridges: CartridgeReference | None = None
+) -> dict[str, str]:
     """Metadata properties of the file: the card as JSON, and what other programs want to know one by one."""
     levels, panel = card.normalization, card.panel
-    return {
+    thresholds: dict[str, float | tuple[float, ...]] = {"unassigned_below": card.unassigned_below}
+    if card.conformal is not None:
+        thresholds |= {"conformal_alpha": card.conformal.alpha, "conformal": card.conformal.thresholds}
+    reference = {} if cartridges is None else {CARTRIDGE_PROPERTY: cartridges.to_text()}
+    return reference | {
         CARD_PROPERTY: json.dumps(card.to_dict()),
         "name": card.name,
         "panel": ",".join(panel.markers),
@@ -89,7 +96,7 @@ def metadata(card: ModelCard, opset: int, input_dtype: str) -> dict[str, str]:
         "input_dtype": input_dtype,
         "classes": ",".join(card.labels.classes),
         "temperature": repr(card.temperature),
-        "thresholds": json.dumps({"unassigned_below": card.unassigned_below}),
+        "thresholds": json.dumps(thresholds),
         "training_prior": json.dumps(card.training_prior),
         "normalization": json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale}),
         "guard_band": repr(card.guard_band),

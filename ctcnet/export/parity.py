@@ -15,6 +15,8 @@ from ctcnet.runtime import Predictions, Predictor
 BATCH_SIZES = (1, 2, 7, 64)
 LARGEST_DIFFERENCE = 1e-4
 """Largest difference between probabilities that is let through."""
+LARGEST_ATYPICALITY_DIFFERENCE = 1e-3
+"""Largest difference between atypicalities that is let through, relative to the larger of 1 and the value."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Parity:
         crops: number of crops compared.
         probability_difference: largest absolute difference between probabilities.
         embedding_difference: largest absolute difference between embeddings, relative to the largest embedding value.
+        atypicality_difference: largest difference, as in `LARGEST_ATYPICALITY_DIFFERENCE`; 0 where both have none.
         decisions_in_guard_band: crops whose decision differs, all of them within the card's guard band.
     """
 
     crops: int
     probability_difference: float
     embedding_difference: float
+    atypicality_difference: float
     decisions_in_guard_band: int
 
 
@@ -43,12 +47,13 @@ def check_parity(reference: Predictor, exported: Predictor, where: str | Path, d
         dtype: type of the crops, uint16 or float32.
 
     Raises:
-        ParityError: probabilities differ by more than `LARGEST_DIFFERENCE`, or a decision outside the guard band does.
+        ParityError: probabilities differ by more than `LARGEST_DIFFERENCE`, atypicalities by more than
+            `LARGEST_ATYPICALITY_DIFFERENCE`, or a decision outside the guard band does.
     """
     card = reference.card
     rng = np.random.default_rng(0)
     total = flips = 0
-    worst = worst_embedding = 0.0
+    worst = worst_embedding = worst_atypicality = 0.0
     for size in BATCH_SIZES:
         crops = random_crops(card, size, rng).astype(dtype)
         for background, scale in _levels(card, rng):
@@ -58,8 +63,9 @@ def check_parity(reference: Predictor, exported: Predictor, where: str | Path, d
             worst = max(worst, _probability_difference(expected, found, where))
             span = max(_largest(expected.embedding), 1e-6)
             worst_embedding = max(worst_embedding, _largest(expected.embedding - found.embedding) / span)
+            worst_atypicality = max(worst_atypicality, _atypicality_difference(expected, found, where))
             flips += _count_flips(expected, found, card, where)
-    return Parity(total, worst, worst_embedding, flips)
+    return Parity(total, worst, worst_embedding, worst_atypicality, flips)
 
 
 def random_crops(card: ModelCard, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -108,9 +114,39 @@ def _probability_difference(expected: Predictions, found: Predictions, where: st
     return difference
 
 
+def _atypicality_difference(expected: Predictions, found: Predictions, where: str | Path) -> float:
+    """Largest difference between atypicalities, NaN equal to NaN.
+
+    Raises:
+        ParityError: it is above `LARGEST_ATYPICALITY_DIFFERENCE`, or only one of both is a number.
+    """
+    there = ~(np.isnan(expected.atypicality) & np.isnan(found.atypicality))
+    if not there.any():
+        return 0.0
+    reference = expected.atypicality[there]
+    difference = _largest((reference - found.atypicality[there]) / np.maximum(1, np.abs(reference)))
+    if difference > LARGEST_ATYPICALITY_DIFFERENCE:
+        raise ParityError(
+            "exported model does not give the checkpoint's atypicality",
+            where=where,
+            expected=f"a largest difference of {LARGEST_ATYPICALITY_DIFFERENCE:g}",
+            found=f"{difference:.3g}",
+            fix="report this with the checkpoint; no file was kept",
+        )
+    return difference
+
+
 def _largest(values: np.ndarray) -> float:
     """Largest absolute value; infinite where a value is no number, so that no comparison passes over it."""
     return float(np.abs(values).max()) if np.isfinite(values).all() else float("inf")
+
+
+def _near_a_threshold(expected: Predictions, card: ModelCard) -> np.ndarray:
+    """Crops that the guard band excuses from being assigned alike, bool (N,)."""
+    if card.conformal is None:
+        return np.abs(expected.probabilities.max(axis=1) - card.unassigned_below) < card.guard_band
+    near_set = np.abs(expected.probabilities - np.array(card.conformal.thresholds)).min(axis=1) < card.guard_band
+    return near_set | (np.abs(expected.atypicality - 1) < card.guard_band)
 
 
 def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, where: str | Path) -> int:
@@ -121,7 +157,7 @@ def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, whe
     """
     ordered = np.sort(expected.probabilities, axis=1)
     close_classes = ordered[:, -1] - ordered[:, -2] < card.guard_band
-    close_threshold = np.abs(ordered[:, -1] - card.unassigned_below) < card.guard_band
+    close_threshold = _near_a_threshold(expected, card)
     label_flips = expected.probabilities.argmax(axis=1) != found.probabilities.argmax(axis=1)
     refusal_flips = expected.unassigned != found.unassigned
     outside = int((label_flips & ~close_classes).sum() + (refusal_flips & ~close_threshold).sum())

@@ -11,6 +11,7 @@ import numpy as np
 
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.model_card import ModelCard, card_from_dict
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
 from ctcnet.runtime.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 CARD_PROPERTY = "ctcnet_card"
 """Metadata property of the ONNX file that holds the model card as JSON."""
+
+CARTRIDGE_PROPERTY = "ctcnet_cartridges"
+"""Metadata property with the reference of cartridges, see `CartridgeReference.to_text`; not every file has one."""
 
 INPUTS = ("crops", "background", "scale")
 OUTPUTS = ("probabilities", "unassigned", "atypicality", "embedding")
@@ -39,6 +43,7 @@ class OnnxPredictor:
     Attributes:
         card: the model's card.
         input_dtype: uint16 or float32, the type of crops that the graph takes.
+        cartridge_reference: what the leukocytes of cartridges are like; None where the file holds none.
 
     Raises:
         ModelFileError: no such file, no ONNX model, no card, or the provider is not to be had.
@@ -50,6 +55,7 @@ class OnnxPredictor:
         self.card: ModelCard = _read_card(self._session, path)
         self.input_dtype = _check_graph(self._session, path)
         _check_sizes(self._session, self.card, path)
+        self.cartridge_reference = _read_reference(self._session, path)
 
     def predict(
         self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
@@ -174,6 +180,14 @@ def _read_card(session: InferenceSession, path: str | Path) -> ModelCard:
     if not isinstance(content, dict):
         raise ModelFileError("has a card that is no mapping", where=path, fix="export the model again")
     return card_from_dict(content, where=path)
+
+
+def _read_reference(session: InferenceSession, path: str | Path) -> CartridgeReference | None:
+    text = session.get_modelmeta().custom_metadata_map.get(CARTRIDGE_PROPERTY)
+    if text is None:
+        return None
+    width = next(node.shape[1] for node in session.get_outputs() if node.name == "embedding")
+    return reference_from_text(text, width if isinstance(width, int) else None, path)
 
 
 def _check_graph(session: InferenceSession, path: str | Path) -> np.dtype:

@@ -15,8 +15,9 @@ class Predictions(NamedTuple):
 
     Attributes:
         probabilities: float32 (N, K), calibrated, rows sum to 1; they refer to the prior on the model's card.
-        unassigned: bool (N,), true where the evidence is too weak for a class.
-        atypicality: float32 (N,), NaN until a model has such a score.
+        unassigned: bool (N,), true where the evidence is too weak for a class, or the crop is atypical; see
+            `ctcnet.runtime.conformal.judge_unassigned`.
+        atypicality: float32 (N,), above 1 atypical; NaN where the model has no such score.
         embedding: float32 (N, D), what the last layer sees; D is 0 where embeddings were not kept.
     """
 

@@ -16,9 +16,15 @@ from torch import nn
 from ctcnet.errors import CtcnetError, ModelFileError, OutputError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
 from ctcnet.training.torch_predictor import TorchPredictor
+from ctcnet.uncertainty import Atypicality, atypicality_from_state, num_crop_statistics
 
 CARD_KEY = "ctcnet_card"
+ATYPICALITY_KEY = "ctcnet_atypicality"
+"""State of the model's `Atypicality`; checkpoints without one have none."""
+CARTRIDGES_KEY = "ctcnet_cartridges"
+"""Text of the model's `CartridgeReference`, likewise."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -49,15 +55,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def write_model(path: Path, network: nn.Module, card: ModelCard, epoch: int, step: int) -> None:
+def write_model(
+    path: Path,
+    network: nn.Module,
+    card: ModelCard,
+    epoch: int,
+    step: int,
+    *,
+    atypicality: Atypicality | None = None,
+    cartridge_reference: CartridgeReference | None = None,
+) -> None:
     """Write the weights and the card of a trained classifier; the file appears whole or not at all."""
-    content = {
+    content: dict[str, Any] = {
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
         CARD_KEY: card.to_dict(),
         "epoch": epoch,
         "global_step": step,
         "pytorch-lightning_version": lightning.__version__,
     }
+    if atypicality is not None:
+        content[ATYPICALITY_KEY] = {name: value.cpu().clone() for name, value in atypicality.state_dict().items()}
+    if cartridge_reference is not None:
+        content[CARTRIDGES_KEY] = cartridge_reference.to_text()
     with whole_checkpoint(path) as part:
         torch.save(content, part)
 
@@ -128,6 +147,27 @@ def check_weights(found: Any, wanted: Mapping[str, Any], where: str | Path) -> N
         )
 
 
+def atypicality_of(content: dict[str, Any], network: CellClassifier, where: str | Path) -> Atypicality | None:
+    """Score of crops in a checkpoint's content, or None where it has none.
+
+    Raises:
+        ModelFileError: it is malformed, or another network's.
+    """
+    if ATYPICALITY_KEY not in content:
+        return None
+    widths = network.head.in_features, num_crop_statistics(len(network.backbone.stem.slots))
+    return atypicality_from_state(content[ATYPICALITY_KEY], *widths, where=where)
+
+
+def cartridge_reference_of(
+    content: dict[str, Any], network: CellClassifier, where: str | Path
+) -> CartridgeReference | None:
+    """Reference of cartridges in a checkpoint's content, or None where it has none; errors as `atypicality_of`."""
+    if CARTRIDGES_KEY not in content:
+        return None
+    return reference_from_text(str(content[CARTRIDGES_KEY]), network.head.in_features, where)
+
+
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> TorchPredictor:
     """Load a trained classifier.
 
@@ -140,4 +180,11 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Tor
     """
     content = read_checkpoint(path)
     card = card_of(content, path)
-    return TorchPredictor(network_from(content, card, path), card, device)
+    network = network_from(content, card, path)
+    return TorchPredictor(
+        network,
+        card,
+        device,
+        atypicality=atypicality_of(content, network, path),
+        cartridge_reference=cartridge_reference_of(content, network, path),
+    )

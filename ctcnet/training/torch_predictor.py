@@ -11,7 +11,10 @@ from ctcnet.model_card import ModelCard
 from ctcnet.networks import CellClassifier
 from ctcnet.networks.levels import InputLevels
 from ctcnet.normalization import normalize
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference
+from ctcnet.runtime.conformal import judge_unassigned
 from ctcnet.runtime.predictions import Predictions
+from ctcnet.uncertainty import Atypicality
 
 
 class TorchPredictor:
@@ -21,15 +24,27 @@ class TorchPredictor:
         network: classifier in evaluation mode; the softmax of its logits refers to the prior on the card.
         card: what the model says about itself.
         device: where to run.
+        atypicality: score of crops; None where there is none, and the answers hold NaN.
+        cartridge_reference: what the leukocytes of cartridges are like; None where that was not fitted.
 
     Attributes:
-        network, card, device: as given.
+        network, card, device, atypicality, cartridge_reference: as given.
     """
 
-    def __init__(self, network: CellClassifier, card: ModelCard, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: CellClassifier,
+        card: ModelCard,
+        device: str | torch.device = "cpu",
+        *,
+        atypicality: Atypicality | None = None,
+        cartridge_reference: CartridgeReference | None = None,
+    ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.card = card
+        self.atypicality = None if atypicality is None else atypicality.to(self.device).eval()
+        self.cartridge_reference = cartridge_reference
         self._per_crop = InputLevels(card.normalization.floor)
 
     def predict(
@@ -63,14 +78,19 @@ class TorchPredictor:
         with torch.inference_mode():
             counts = crops.to(self.device).float()
             levels = self._levels(counts, background, scale)
-            logits, embedding = self.network(normalize(counts, *levels))
+            normalised = normalize(counts, *levels)
+            logits, embedding = self.network(normalised)
+            embedding = embedding.float()
             probabilities = torch.softmax(logits.float() / card.temperature, dim=1).cpu().numpy()
-        return Predictions(
-            probabilities,
-            probabilities.max(axis=1) < card.unassigned_below,
-            np.full(len(crops), np.nan, np.float32),
-            embedding.float().cpu().numpy(),
-        )
+            atypicality = self._atypicality(normalised, embedding).cpu().numpy()
+        unassigned = judge_unassigned(probabilities, atypicality, card)
+        return Predictions(probabilities, unassigned, atypicality, embedding.cpu().numpy())
+
+    def _atypicality(self, normalised: Tensor, embedding: Tensor) -> Tensor:
+        """float32 (N,), NaN where the model has no such score."""
+        if self.atypicality is None:
+            return embedding.new_full((len(embedding),), torch.nan)
+        return self.atypicality(normalised, embedding)
 
     def _levels(self, counts: Tensor, background: np.ndarray | None, scale: np.ndarray | None) -> tuple[Tensor, Tensor]:
         own = self.card.normalization

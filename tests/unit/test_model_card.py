@@ -2,11 +2,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ctcnet.errors import ModelFileError
 from ctcnet.labels import load_schema
 from ctcnet.model_card import (
+    ConformalCard,
     ModelCard,
     NormalizationCard,
     TrainingDataCard,
@@ -45,6 +47,28 @@ def test_card_survives_json():
     assert card_from_dict(json.loads(json.dumps(card.to_dict()))) == card
 
 
+def test_conformal_sets_and_atypicality_survive_json_and_stand_on_the_page():
+    thresholds = tuple(float(np.float32(value)) for value in (0.1, 0.2, 0.3, 0.4, 1 / 3))
+    card = replace(_card(), conformal=ConformalCard(0.01, thresholds, (4000,) * 5), atypicality_quantile=0.998)
+    assert card_from_dict(json.loads(json.dumps(card.to_dict()))) == card
+    assert "alpha 0.01: ctc from p = 0.1," in card.to_markdown()
+    assert "score above 1, as 0.2 % of typical crops have" in card.to_markdown()
+
+
+def test_cards_of_before_conformal_sets_load():
+    content = _card().to_dict()
+    assert "conformal" not in content
+    assert "atypicality_quantile" not in content
+    assert card_from_dict(content).conformal is None
+    assert card_from_dict({**content, "conformal": None, "atypicality_quantile": None}) == _card()
+
+
+@pytest.mark.parametrize("conformal", [{"alpha": 0.1}, [1], {"alpha": 0.1, "thresholds": 3, "calibration_crops": []}])
+def test_malformed_conformal_sets_are_refused(conformal):
+    with pytest.raises(ModelFileError, match="malformed"):
+        card_from_dict({**_card().to_dict(), "conformal": conformal})
+
+
 def test_limits_name_the_missing_markers():
     assert any("neutrophil" in limit for limit in _card().limits)
     assert panel_limits(load_panel("ctc5"), load_schema("five_class")) == ()
@@ -70,6 +94,11 @@ def test_page_says_research_use_and_simulated(tmp_path: Path):
         {"training_prior": (0.5, 0.5)},
         {"training_prior": (0.1,) * 5},
         {"crop_size_px": 0},
+        {"conformal": ConformalCard(0.1, (0.5,) * 4, (10,) * 5)},
+        {"conformal": ConformalCard(0.1, (0.5,) * 5, (10,) * 4)},
+        {"conformal": ConformalCard(0.1, (0.5, 0.5, 0.5, 0.5, 1.5), (10,) * 5)},
+        {"conformal": ConformalCard(0.0, (0.5,) * 5, (10,) * 5)},
+        {"atypicality_quantile": 1.0},
         {"normalization": NormalizationCard("cartridge", None, None, 1.0)},
         {"normalization": NormalizationCard("other", (1.0,) * 4, (1.0,) * 4, 1.0)},
         {"normalization": NormalizationCard("fixed", (1.0,) * 3, (1.0,) * 4, 1.0)},

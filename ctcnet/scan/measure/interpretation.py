@@ -6,6 +6,7 @@ import numpy as np
 
 from ctcnet.labels import CONTAINS_CTC, LabelSchema
 from ctcnet.panel import Panel
+from ctcnet.runtime.conformal import REVIEW_PROBABILITY
 from ctcnet.scan.measure.clusters import composition, tumour_cells
 from ctcnet.scan.measure.ctc_definition import check_definition
 from ctcnet.scan.measure.event_columns import (
@@ -25,11 +26,11 @@ from ctcnet.scan.measure.references import TUMOUR_ROLES, LeukocyteReference
 CROWD_REASON = "in a crowd too large to be one cluster"
 """Why a CTC among too many touching cells is to be looked at: none of them is counted as a cluster."""
 
+SET_REASON = "unassigned, and a class with a CTC is in its conformal set"
+"""Why an event is to be looked at that the model cannot name but holds a CTC to be possible at its stated alpha."""
+
 CELL_ROLES: tuple[str, ...] = ("epithelial", "mesenchymal", "leukocyte", "neutrophil")
 """Roles whose markers tell tumour cells from leukocytes."""
-
-REVIEW_PROBABILITY = 0.05
-"""An unassigned event goes to review where the probability that it contains a CTC reaches this."""
 
 
 def interpret(
@@ -39,8 +40,8 @@ def interpret(
 
     Args:
         columns: label, unassigned, kind, parent (row of an event's cluster among these rows, below 0 for none), the
-            measurements, `p_contains_ctc` where the schema has that roll-up, and the flags saturated, at_edge
-            and crowded where there are such.
+            measurements, `p_contains_ctc` where the schema has that roll-up, `set_holds_ctc` where the model has
+            conformal sets, and the flags saturated, at_edge and crowded where there are such.
         reference: of the same cartridge.
 
     Returns:
@@ -92,6 +93,7 @@ def interpret(
         (mixed, "positive for an epithelial and for a leukocyte marker"),
         (disagrees != "", "network and written definition disagree"),
         (_may_contain(columns), "unassigned, and may contain a CTC"),
+        (_set_holds_ctc(columns), SET_REASON),
         (called & flagged(columns, "saturated"), "CTC with saturated pixels"),
         (called & flagged(columns, "at_edge"), "CTC not seen whole"),
         ((called | (met == True)) & flagged(columns, "crowded"), CROWD_REASON),  # noqa: E712 (None is neither)
@@ -140,3 +142,10 @@ def _may_contain(columns: Columns) -> np.ndarray:
     if "p_contains_ctc" not in columns:
         return np.zeros(len(unassigned), bool)
     return unassigned & (np.asarray(columns["p_contains_ctc"], np.float64) >= REVIEW_PROBABILITY)
+
+
+def _set_holds_ctc(columns: Columns) -> np.ndarray:
+    unassigned = np.asarray(columns["unassigned"], bool)
+    if "set_holds_ctc" not in columns:
+        return np.zeros(len(unassigned), bool)
+    return unassigned & np.asarray(columns["set_holds_ctc"], bool)

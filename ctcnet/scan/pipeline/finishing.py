@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.model_card import ModelCard
+from ctcnet.runtime.conformal import holds_ctc, prediction_sets
 from ctcnet.runtime.predictions import entropy_nats
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.event_kinds import KIND_NAMES
@@ -196,6 +197,9 @@ class EventWriter:
             if self._ctc_mask.any()
             else np.full(len(rows), np.nan, np.float32)
         )
+        sets = prediction_sets(probabilities, finish.card)
+        if sets is not None:
+            kept["set_holds_ctc"] = holds_ctc(sets, self._labels)
         kept["entropy"] = entropy_nats(probabilities)
         kept["kind"] = np.array(KIND_NAMES, dtype=object)[kept["kind"]]
         kept["cartridge"] = np.full(len(rows), finish.cartridge.name, dtype=object)

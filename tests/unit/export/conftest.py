@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ctcnet.model_card import ModelCard
+from ctcnet.model_card import ConformalCard, ModelCard
 from ctcnet.normalization import normalize, per_crop_levels
 from ctcnet.runtime import Predictions
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference, fit_cartridges
+from ctcnet.runtime.conformal import judge_unassigned
+from ctcnet.uncertainty import Atypicality, fit_atypicality, typical_features
 
 
 class TinyNetwork(nn.Module):
@@ -33,9 +36,17 @@ class TinyNetwork(nn.Module):
 class TinyPredictor:
     """Predictor of a `TinyNetwork`, its levels computed in numpy."""
 
-    def __init__(self, card: ModelCard) -> None:
+    def __init__(self, card: ModelCard, uncertain: bool = False) -> None:
         torch.manual_seed(0)
         self.network, self.card = TinyNetwork().eval(), card
+        self.atypicality: Atypicality | None = None
+        self.cartridge_reference: CartridgeReference | None = None
+        if uncertain:
+            x = torch.rand(600, 2, card.crop_size_px, card.crop_size_px)
+            found = typical_features(self.network, [x])
+            self.atypicality = fit_atypicality(found.embedding, found.statistics, np.arange(600) % 5)
+            rng = np.random.default_rng(0)
+            self.cartridge_reference = fit_cartridges(list(rng.normal(size=(40, 12))))
 
     @torch.no_grad()
     def predict(
@@ -53,17 +64,23 @@ class TinyPredictor:
         x = torch.from_numpy(normalize(crops.astype(np.float32), *used))
         logits, embedding = self.network(x)
         p = torch.softmax(logits / self.card.temperature, 1).numpy()
-        refused = p.max(axis=1) < self.card.unassigned_below
-        return Predictions(p, refused, np.full(len(p), np.nan, np.float32), embedding.numpy())
+        atypicality = np.full(len(p), np.nan, np.float32)
+        if self.atypicality is not None:
+            atypicality = self.atypicality(x, embedding).numpy()
+        return Predictions(p, judge_unassigned(p, atypicality, self.card), atypicality, embedding.numpy())
 
 
 @pytest.fixture(scope="session")
 def make_predictor(two_channel_card):
-    """Makes a `TinyPredictor` of a mode."""
+    """Makes a `TinyPredictor` of a mode; an `uncertain` one has atypicality, conformal sets and known cartridges."""
 
-    def make(mode: str = "cartridge") -> TinyPredictor:
+    def make(mode: str = "cartridge", uncertain: bool = False) -> TinyPredictor:
         levels = two_channel_card.normalization
         own = {"background": None, "scale": None} if mode == "per_crop" else {}
-        return TinyPredictor(replace(two_channel_card, normalization=replace(levels, mode=mode, **own)))
+        card = replace(two_channel_card, normalization=replace(levels, mode=mode, **own))
+        if uncertain:
+            conformal = ConformalCard(0.1, (0.3, 0.3, 0.23, 0.3, 0.3), (100,) * 5)
+            card = replace(card, conformal=conformal, atypicality_quantile=0.998)
+        return TinyPredictor(card, uncertain)
 
     return make

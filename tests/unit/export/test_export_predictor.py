@@ -8,6 +8,7 @@ from ctcnet.errors import OutputError, ParityError, SettingError
 from ctcnet.export import export_predictor
 from ctcnet.export.parity import random_crops
 from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime.conformal import judge_unassigned
 
 pytestmark = pytest.mark.unit
 
@@ -34,6 +35,31 @@ def test_file_answers_as_the_checkpoint(make_predictor, tmp_path, mode, dtype, c
         np.testing.assert_allclose(found.embedding, expected.embedding, atol=1e-4)
         np.testing.assert_array_equal(found.unassigned, expected.unassigned)
         assert np.isnan(found.atypicality).all()
+
+
+@pytest.mark.parametrize("mode", ["cartridge", "per_crop"])
+def test_file_knows_what_the_checkpoint_does_not_know(make_predictor, tmp_path, mode):
+    predictor = make_predictor(mode, uncertain=True)
+    result = export_predictor(predictor, tmp_path / "m.onnx")
+    assert result.parity.atypicality_difference < 1e-4
+    exported = OnnxPredictor(result.model, threads=1)
+    assert exported.card == predictor.card
+    rng = np.random.default_rng(3)
+    noise = rng.uniform(0, 1, (64, 2, 8, 8)) * np.array([400, 300])[:, None, None] + np.array([100, 50])[:, None, None]
+    crops = np.concatenate([noise.astype(np.uint16), random_crops(predictor.card, 64, rng)])
+    expected, found = predictor.predict(crops), exported.predict(crops)
+    np.testing.assert_allclose(found.atypicality, expected.atypicality, rtol=1e-3)
+    assert (found.atypicality > 1).any()
+    np.testing.assert_array_equal(found.unassigned, expected.unassigned)
+    np.testing.assert_array_equal(
+        found.unassigned, judge_unassigned(found.probabilities, found.atypicality, exported.card)
+    )
+    assert found.unassigned.any()
+    assert mode == "per_crop" or not found.unassigned.all()
+    assert exported.cartridge_reference is not None
+    assert exported.cartridge_reference.to_text() == predictor.cartridge_reference.to_text()
+    properties = {entry.key: entry.value for entry in onnx.load(str(result.model)).metadata_props}
+    assert json.loads(properties["thresholds"])["conformal_alpha"] == 0.1
 
 
 def test_file_is_one_that_old_runtimes_load(exported):

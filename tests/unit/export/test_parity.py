@@ -53,6 +53,15 @@ def test_difference_above_the_limit_is_refused(predictor):
         _check(predictor, lambda answer: answer._replace(probabilities=answer.probabilities + np.float32(2e-4)))
 
 
+def test_atypicality_of_one_alone_is_refused_and_nan_equals_nan(predictor):
+    def disturb(answer):
+        return answer._replace(atypicality=np.zeros_like(answer.atypicality))
+
+    assert _check(predictor, lambda answer: answer).atypicality_difference == 0
+    with pytest.raises(ParityError, match="atypicality"):
+        _check(predictor, disturb)
+
+
 def test_nan_is_refused(predictor):
     with pytest.raises(ParityError, match="inf"):
         _check(predictor, lambda answer: answer._replace(probabilities=answer.probabilities * np.float32(np.nan)))

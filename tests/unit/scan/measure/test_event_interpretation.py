@@ -8,7 +8,7 @@ import pytest
 from ctcnet.labels import load_schema
 from ctcnet.panel import Channel, Panel
 from ctcnet.scan.measure.event_columns import joined
-from ctcnet.scan.measure.interpretation import interpret
+from ctcnet.scan.measure.interpretation import SET_REASON, interpret
 from ctcnet.scan.measure.references import LeukocyteReference, MarkerReference
 
 pytestmark = pytest.mark.unit
@@ -121,6 +121,13 @@ def test_definition_met_but_called_something_else():
     assert out["definition_reason"][1] == ""
     assert out["review"].tolist() == [True, True]
     assert out["review_reason"][1] == "unassigned, and may contain a CTC"
+
+
+def test_an_unassigned_event_whose_set_holds_a_ctc_class_goes_to_review():
+    given = [(True, False), (True, True), (False, True)]
+    out = run(*(event(**LEUKOCYTE, unassigned=lost, set_holds_ctc=held) for lost, held in given))
+    assert out["review"].tolist() == [False, True, False]
+    assert out["review_reason"].tolist() == ["", SET_REASON, ""]
 
 
 @pytest.mark.parametrize(

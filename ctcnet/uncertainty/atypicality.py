@@ -1,0 +1,180 @@
+"""Atypicality of a crop: how far its statistics and its embedding lie from those of typical crops.
+
+Two distances (`ctcnet.runtime.gaussian_distance`), one of the embedding after a signed logarithm, one of
+`crop_statistics`; each is 1 at the same quantile of typical crops, the score is the larger one, and 1 is the stated
+quantile of the score. The embedding alone cannot tell an empty crop: a network has no reason to look at noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ctcnet.errors import ModelFileError
+from ctcnet.runtime.gaussian_distance import GaussianFit, fit_gaussian, gaussian_distance, signed_log, with_limit
+from ctcnet.uncertainty.crop_statistics import crop_statistics
+
+QUANTILE = 0.998
+"""Share of typical crops with a score below 1, unless asked otherwise."""
+EMBEDDING_DIRECTIONS = 32
+STATISTICS_DIRECTIONS = 16
+
+
+class _Distance(nn.Module):
+    """`gaussian_distance` in torch; buffers are those of a `GaussianFit`."""
+
+    centre: Tensor
+    spread: Tensor
+    means: Tensor
+    directions: Tensor
+    deviations: Tensor
+    rest_deviation: Tensor
+    limit: Tensor
+
+    def __init__(self, fit: GaussianFit) -> None:
+        super().__init__()
+        for name, value in fit._asdict().items():
+            self.register_buffer(name, torch.from_numpy(np.array(value, dtype=np.float32)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N,) distances in units of the limit, of features (N, F)."""
+        along, outside = self._split((features - self.centre) / self.spread)
+        means_along, means_outside = self._split(self.means)
+        inside = ((along[:, None] - means_along) / self.deviations).square().sum(2)
+        rest = ((outside[:, None] - means_outside) / self.rest_deviation).square().sum(2)
+        return torch.sqrt((inside + rest).amin(1)) / self.limit
+
+    def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        along = z @ self.directions
+        return along, z - along @ self.directions.T
+
+
+class Atypicality(nn.Module):
+    """Score of crops; above 1 is atypical.
+
+    Args:
+        embedding: of `signed_log` of the network's embeddings.
+        statistics: of `crop_statistics`.
+    """
+
+    def __init__(self, embedding: GaussianFit, statistics: GaussianFit) -> None:
+        super().__init__()
+        self.embedding = _Distance(embedding)
+        self.statistics = _Distance(statistics)
+        self.eval()
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Score crops.
+
+        Args:
+            x: (N, C, H, W) float32, normalised.
+            embedding: (N, D) float32, what the network made of them.
+
+        Returns:
+            float32 (N,), 0 or greater.
+        """
+        drawn_in = torch.sign(embedding) * torch.log1p(10.0 * torch.abs(embedding))
+        return torch.maximum(self.embedding(drawn_in), self.statistics(crop_statistics(x)))
+
+
+class TypicalFeatures(NamedTuple):
+    """What atypicality and conformal sets are fitted to, of N typical crops.
+
+    Attributes:
+        embedding: float32 (N, D).
+        statistics: float32 (N, F), see `crop_statistics`.
+        logits: float32 (N, K), before temperature.
+    """
+
+    embedding: np.ndarray
+    statistics: np.ndarray
+    logits: np.ndarray
+
+
+@torch.inference_mode()
+def typical_features(network: nn.Module, batches: Iterable[Tensor]) -> TypicalFeatures:
+    """Features of normalised crops.
+
+    Args:
+        network: in evaluation mode; crops (n, C, H, W) to (logits (n, K), embedding (n, D)).
+        batches: normalised crops, float32, one or more batches on the network's device.
+    """
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for x in batches:
+        logits, embedding = network(x)
+        parts.append((embedding, crop_statistics(x), logits))
+    return TypicalFeatures(*(torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)))
+
+
+def fit_atypicality(
+    embedding: np.ndarray, statistics: np.ndarray, labels: np.ndarray, quantile: float = QUANTILE
+) -> Atypicality:
+    """Fit the score to typical crops of every class, such as crops that the network was not trained on.
+
+    Args:
+        embedding: (N, D) float; N several thousand.
+        statistics: (N, F) float of the same crops.
+        labels: (N,) integers, true classes.
+        quantile: share of the typical crops with a score below 1.
+
+    Raises:
+        StatisticsError: too few crops, or features that are no numbers.
+    """
+    drawn_in = signed_log(embedding)
+    fits = (
+        fit_gaussian(drawn_in, labels, EMBEDDING_DIRECTIONS, quantile),
+        fit_gaussian(statistics, labels, STATISTICS_DIRECTIONS, quantile),
+    )
+    score = np.maximum(gaussian_distance(fits[0], drawn_in), gaussian_distance(fits[1], statistics))
+    return Atypicality(*(with_limit(fit, score, quantile) for fit in fits))
+
+
+def atypicality_from_state(
+    state: Mapping[str, Tensor], embedding_width: int, statistics_width: int, where: str | Path = "atypicality"
+) -> Atypicality:
+    """Rebuild a score from the `state_dict` of one.
+
+    Args:
+        state: names and tensors.
+        embedding_width: D of the network.
+        statistics_width: F, see `num_crop_statistics`.
+        where: file, for the error.
+
+    Raises:
+        ModelFileError: tensors are missing, of another shape or not finite.
+    """
+    try:
+        fits = [
+            GaussianFit(*(np.asarray(state[f"{part}.{name}"], dtype=np.float32) for name in GaussianFit._fields))
+            for part in ("embedding", "statistics")
+        ]
+        fit_widths = [_checked_width(fit) for fit in fits]
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise ModelFileError(
+            f"has a malformed atypicality ({cause})", where=where, fix="fit or train it again"
+        ) from cause
+    if fit_widths != [embedding_width, statistics_width]:
+        raise ModelFileError(
+            "has an atypicality of another network or panel",
+            where=where,
+            expected=f"{embedding_width} and {statistics_width} features",
+            found=" and ".join(map(str, fit_widths)),
+            fix="fit it again for this network and panel",
+        )
+    return Atypicality(*fits)
+
+
+def _checked_width(fit: GaussianFit) -> int:
+    width, d = fit.directions.shape
+    shapes = ((width,), (width,), (fit.means.shape[0], width), (width, d), (d,), (), ())
+    found = tuple(value.shape for value in fit)
+    if found != shapes:
+        raise ValueError(f"shapes {found}")
+    if not all(np.isfinite(value).all() for value in fit):
+        raise ValueError("a value is not finite")
+    return width

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from ctcnet.errors import ModelFileError, StatisticsError
+from ctcnet.labels import LabelSchema, load_schema
+from ctcnet.runtime.cartridge_atypicality import (
+    called_leukocyte,
+    cartridge_atypicality,
+    cartridge_features,
+    fit_cartridges,
+    reference_from_text,
+)
+
+pytestmark = pytest.mark.unit
+
+WIDTH = 40
+
+
+def _cartridge(rng: np.random.Generator, shift: float = 0.0, events: int = 250) -> np.ndarray:
+    """Embeddings that differ between cartridges in three ways, and shifted in a fourth."""
+    own = np.zeros(WIDTH)
+    own[:3] = 0.5 * rng.normal(size=3)
+    own[5] = shift
+    return np.maximum(1.0 + own + 0.5 * rng.normal(size=(events, WIDTH)), 0).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    rng = np.random.default_rng(0)
+    return fit_cartridges([cartridge_features(_cartridge(rng), np.ones(250, bool))[0] for _ in range(100)])
+
+
+def test_known_cartridges_are_typical_and_shifted_ones_are_not(reference):
+    rng = np.random.default_rng(1)
+    all_of_them = np.ones(250, bool)
+    typical = [cartridge_atypicality(reference, _cartridge(rng), all_of_them) for _ in range(100)]
+    assert np.mean([answer.score > 1 for answer in typical]) < 0.06
+    assert all(answer.of_leukocytes and answer.events == 250 for answer in typical)
+    assert all(cartridge_atypicality(reference, _cartridge(rng, 0.5), all_of_them).score > 1 for _ in range(20))
+
+
+def test_too_few_leukocytes_give_way_to_all_events_and_too_few_events_to_no_answer(reference):
+    rng = np.random.default_rng(2)
+    few = np.arange(250) < 199
+    answer = cartridge_atypicality(reference, _cartridge(rng), few)
+    assert (answer.events, answer.of_leukocytes) == (250, False)
+    assert np.isfinite(answer.score)
+    assert np.isnan(cartridge_atypicality(reference, _cartridge(rng)[:199], few[:199]).score)
+
+
+def test_reference_survives_as_text(reference):
+    again = reference_from_text(reference.to_text(), WIDTH, "m.onnx")
+    assert again.cartridges == 100
+    for one, other in zip(reference.fit, again.fit, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("text", ["no base64!", "AAAA", ""])
+def test_damaged_text_is_refused(text):
+    with pytest.raises(ModelFileError, match="damaged"):
+        reference_from_text(text, WIDTH, "m.onnx")
+
+
+def test_reference_of_another_model_is_refused(reference):
+    with pytest.raises(ModelFileError, match="another model"):
+        reference_from_text(reference.to_text(), WIDTH + 1, "m.onnx")
+
+
+def test_few_cartridges_are_no_reference():
+    with pytest.raises(StatisticsError, match="30 or more"):
+        fit_cartridges([np.zeros(WIDTH)] * 29)
+    with pytest.raises(StatisticsError, match="30 or more"):
+        fit_cartridges([])
+
+
+def test_called_leukocyte_is_the_likeliest_class():
+    p = np.array([[0.1, 0.5, 0.4, 0, 0], [0.5, 0.1, 0.4, 0, 0]])
+    np.testing.assert_array_equal(called_leukocyte(p, load_schema("five_class")), [True, False])
+    assert not called_leukocyte(p, LabelSchema("five", tuple("abcde"))).any()

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ctcnet.errors import ModelFileError, StatisticsError
+from ctcnet.runtime.gaussian_distance import gaussian_distance, signed_log
+from ctcnet.uncertainty import (
+    atypicality_from_state,
+    crop_statistics,
+    fit_atypicality,
+    num_crop_statistics,
+    typical_features,
+)
+from ctcnet.uncertainty.atypicality import EMBEDDING_DIRECTIONS, STATISTICS_DIRECTIONS, fit_gaussian
+
+pytestmark = pytest.mark.unit
+
+WIDTHS = 8, num_crop_statistics(2)
+
+
+@pytest.fixture(scope="module")
+def fitted(make_cells, embed):
+    x = make_cells(2000)
+    labels = np.arange(2000) % 3
+    return fit_atypicality(embed(x).numpy(), crop_statistics(x).numpy(), labels)
+
+
+def test_typical_crops_score_below_one_as_often_as_stated(fitted, make_cells, embed):
+    x = make_cells(2000)
+    assert int((fitted(x, embed(x)) > 1).sum()) == 4
+    new = make_cells(4000, seed=9)
+    assert float((fitted(new, embed(new)) > 1).float().mean()) < 0.01
+
+
+@pytest.mark.parametrize("kind", ["blank", "white", "saturated", "inverted", "same", "huge"])
+def test_what_is_no_cell_is_atypical(fitted, make_cells, embed, kind):
+    x = make_cells(200, seed=4)
+    changed = {
+        "blank": lambda: 0.05 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)),
+        "white": lambda: torch.rand(x.shape, generator=torch.Generator().manual_seed(0)),
+        "saturated": lambda: torch.clamp(30 * x, max=10.0),
+        "inverted": lambda: 3.0 - x,
+        "same": lambda: x * 0 + x.amax(),
+        "huge": lambda: nn.functional.interpolate(x[..., 5:11, 5:11], size=16, mode="bilinear"),
+    }[kind]()
+    assert float((fitted(changed, embed(changed)) > 1).float().mean()) > 0.97
+
+
+def test_torch_gives_what_numpy_fitted(make_cells, embed):
+    x, labels = make_cells(1000), np.arange(1000) % 2
+    drawn_in, statistics = signed_log(embed(x).numpy()), crop_statistics(x).numpy()
+    fits = [
+        fit_gaussian(drawn_in, labels, EMBEDDING_DIRECTIONS, 0.99),
+        fit_gaussian(statistics, labels, STATISTICS_DIRECTIONS, 0.99),
+    ]
+    score = np.maximum(gaussian_distance(fits[0], drawn_in), gaussian_distance(fits[1], statistics))
+    fitted = fit_atypicality(embed(x).numpy(), statistics, labels, 0.99)
+    np.testing.assert_allclose(fitted(x, embed(x)).numpy(), score / np.quantile(score, 0.99), rtol=1e-3)
+
+
+def test_score_survives_as_a_state(fitted, make_cells, embed):
+    again = atypicality_from_state(fitted.state_dict(), *WIDTHS)
+    x = make_cells(10, seed=2)
+    torch.testing.assert_close(again(x, embed(x)), fitted(x, embed(x)))
+
+
+def test_states_that_do_not_fit_are_refused(fitted):
+    state = fitted.state_dict()
+    with pytest.raises(ModelFileError, match="another network or panel"):
+        atypicality_from_state(state, WIDTHS[0] + 1, WIDTHS[1])
+    broken = {
+        "missing": {name: value for name, value in state.items() if name != "embedding.limit"},
+        "shape": {**state, "statistics.deviations": torch.ones(3)},
+        "nan": {**state, "embedding.centre": torch.full((8,), torch.nan)},
+        "kind": {**state, "embedding.directions": "text"},
+    }
+    for content in (*broken.values(), None):
+        with pytest.raises(ModelFileError, match="malformed"):
+            atypicality_from_state(content, *WIDTHS)
+
+
+def test_few_crops_are_refused(make_cells, embed):
+    x = make_cells(100)
+    with pytest.raises(StatisticsError, match="too few"):
+        fit_atypicality(embed(x).numpy(), crop_statistics(x).numpy(), np.zeros(100, int))
+
+
+def test_features_are_gathered_over_batches(make_cells, embed):
+    class Network(nn.Module):
+        def forward(self, x):
+            return embed(x)[:, :3], embed(x)
+
+    x = make_cells(7)
+    found = typical_features(Network().eval(), x.split(3))
+    np.testing.assert_allclose(found.embedding, embed(x).numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.statistics, crop_statistics(x).numpy(), rtol=1e-4, atol=1e-5)
+    assert found.logits.shape == (7, 3)

@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from ctcnet.cli.models import DEVICES, find_model, load_predictor, panel_of_images
+from ctcnet.cli.models import DEVICES, find_model, load_predictor, model_sha256, panel_of_images, served_panel
 from ctcnet.errors import SettingError
 from ctcnet.output import check_not_input, check_output
 
@@ -15,18 +15,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the verb `classify`."""
     parser = subparsers.add_parser(
         "classify",
-        help="classify crops with an ONNX file or a checkpoint",
+        help="classify crops with an ONNX file, a checkpoint or a shipped model",
         description="Classify every crop of a manifest, a folder or a store and write one row for each: path, label, "
-        "p_<class>, entropy (nats), unassigned, levels, atypicality. An ONNX file needs no torch.",
+        "p_<class>, entropy (nats), unassigned, levels, atypicality; also set and review where the model has conformal "
+        "sets. An ONNX file needs no torch. A shipped model is specialised to the panel first, in "
+        "some seconds.",
         epilog="example: ctcnet classify model.onnx crops/ -o predictions.parquet --panel ctc5",
     )
-    parser.add_argument("model", type=Path, help="ONNX file, checkpoint (.ckpt) or run folder")
+    parser.add_argument("model", type=Path, help="ONNX file, checkpoint (.ckpt), run folder or name of a shipped model")
     parser.add_argument("input", type=Path, help="manifest (.csv, .parquet), folder searched through, or packed store")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="TABLE", help="table to write: .parquet or .csv"
     )
     parser.add_argument(
-        "--panel", help="panel of the images: a shipped name or a YAML file (default: a store's own, else the model's)"
+        "--panel",
+        help="panel of the images: a shipped name or a YAML file (default: a store's own, else the model's; a shipped "
+        "model has none)",
     )
     parser.add_argument(
         "--pixel-size-um", type=float, help="micrometres per pixel of the images, where nothing else states it"
@@ -57,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     model_path = find_model(args.model)
     check_output(args.output, overwrite=args.overwrite)
     check_not_input(args.output, args.input, model_path)
-    predictor = load_predictor(model_path, args.device, args.threads)
+    served = served_panel(model_path, args.panel, args.input)
+    predictor = load_predictor(model_path, args.device, args.threads, served)
     panel = panel_of_images(args.panel, args.input, predictor.card)
     crops = read_crops(args.input, panel, assumed_pixel_size_um=args.pixel_size_um, labelled=False)
     for note in crops.notes:
@@ -65,12 +70,15 @@ def run(args: argparse.Namespace) -> int:
     predictions, levels = classify_crops(
         predictor, crops, levels=args.levels, batch_size=args.batch_size, progress="classifying, in batches"
     )
-    table = prediction_table(crops.path, predictions, levels, predictor.card.labels.classes)
+    table = prediction_table(crops.path, predictions, levels, predictor.card)
     metadata = table_metadata(model_path, predictor.card, crops.panel)
+    metadata["model_sha256"] = model_sha256(model_path, predictor.card)
     write_table(table.replace_schema_metadata(metadata), args.output, overwrite=args.overwrite)
     counts = Counter(table["label"].to_pylist())
     for name in predictor.card.labels.classes:
         print(f"{name:30s} {counts[name]:8d}")
     print(f"{'unassigned (whatever class)':30s} {int(predictions.unassigned.sum()):8d}")
+    if "review" in table.column_names:
+        print(f"{'of these for review':30s} {sum(table['review'].to_pylist()):8d}")
     print(f"wrote {args.output}: {table.num_rows} crops. For research use only.")
     return 0

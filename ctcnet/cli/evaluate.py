@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ctcnet.cli.leave_out import LeaveOneOut
-from ctcnet.cli.models import DEVICES, find_model, load_predictor, panel_of_images
+from ctcnet.cli.models import DEVICES, find_model, load_predictor, model_sha256, panel_of_images, served_panel
 from ctcnet.errors import LabelError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.labels import LabelSchema, load_schema
@@ -30,10 +29,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLE,
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="checkpoint (.ckpt), run folder or ONNX file")
+    add("model", type=Path, metavar="MODEL", help="checkpoint (.ckpt), run folder, ONNX file or shipped model")
     add("manifest", type=Path, metavar="MANIFEST", help="manifest, packed store or folder of class folders")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write")
-    add("--panel", help="panel of the images: shipped name or YAML file (default: a store's own, else the model's)")
+    panel = "panel of the images: shipped name or YAML file (default: a store's own, else the model's; a shipped model "
+    add("--panel", help=panel + "has none)")
     add("--labels", help="label schema with the roll-ups to report: shipped name or YAML file (default: the model's)")
     add("--pixel-size-um", type=float, help="um per pixel of images that do not state it")
     add("--split", choices=("train", "val", "test"), default="", help="only crops of this split of the manifest")
@@ -67,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
         args.split, args.include_seen, args.prior, args.levels, args.batch_size, args.bootstrap, args.seed, "evaluating"
     )
     model_path = find_model(args.model)
-    predictor = load_predictor(model_path, args.device)
+    served = served_panel(model_path, args.panel, args.manifest)
+    predictor = load_predictor(model_path, args.device, panel=served)
     schema = schema_for(predictor.card.labels, args.labels)
     panel = panel_of_images(args.panel, args.manifest, predictor.card)
     crops = read_crops(args.manifest, panel, schema, assumed_pixel_size_um=args.pixel_size_um, labelled=True)
     for note in crops.notes:
         print(f"note: {note}")
-    with model_path.open("rb") as stream:
-        digest = file_digest(stream, "sha256").hexdigest()
+    digest = model_sha256(model_path, predictor.card)
     with new_output_dir(args.output, overwrite=args.overwrite, made_with=METRICS_FILE) as folder:
         if args.leave_out is None:
             evaluation = evaluate_crops(predictor, crops, schema, settings, source=args.manifest, model_sha256=digest)

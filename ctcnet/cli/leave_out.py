@@ -15,6 +15,7 @@ from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel
 from ctcnet.runtime import Predictor
+from ctcnet.training.shipped_weights import shipped_names, shipped_words
 
 
 class LeaveOneOut:
@@ -29,7 +30,7 @@ class LeaveOneOut:
         device: 'auto', 'cpu' or 'cuda'.
 
     Raises:
-        ModelFileError: the card holds no training settings.
+        ModelFileError: the card holds no training settings, or training started from weights that are not at hand.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class LeaveOneOut:
         settings = {
             key: dict(value) if isinstance(value, dict) else value for key, value in card.training_settings.items()
         }
+        settings.pop("started_from", None)
+        _check_start(card)
         data = settings["data"]
         data |= {"manifest": str(manifest.resolve()), "panel": str(self.folder / "panel.yaml")}
         data |= {"labels": str(self.folder / "labels.yaml"), "pixel_size_um": card.pixel_size_um}
@@ -88,3 +91,16 @@ class LeaveOneOut:
         with model.open("rb") as stream:
             digest = file_digest(stream, "sha256").hexdigest()
         return load_checkpoint(model, self.device), digest
+
+
+def _check_start(card: ModelCard) -> None:
+    """Raise ModelFileError where the model was fine-tuned from a checkpoint, of which a card holds the name alone."""
+    start_from = card.training_settings.get("model", {}).get("start_from")
+    if start_from is not None and start_from not in shipped_names():
+        raise ModelFileError(
+            "was fine-tuned from weights that are not at hand, and cannot be trained anew",
+            where=card.name,
+            expected=f"a model that started at random, or from {shipped_words()}",
+            found=str(start_from),
+            fix="give another model",
+        )

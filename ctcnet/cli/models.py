@@ -1,33 +1,48 @@
-"""Models named on the command line: ONNX files, checkpoints and run folders."""
+"""Models named on the command line: ONNX files, checkpoints, run folders and shipped models."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 from ctcnet.crops.source_kind import is_store
-from ctcnet.errors import ModelFileError, SettingError
+from ctcnet.crops.store import read_header
+from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.extras import import_extra
-from ctcnet.model_card import ModelCard
+from ctcnet.model_card import ModelCard, panel_limits
 from ctcnet.panel import Panel, load_panel
+from ctcnet.resources import resource_dir
 from ctcnet.runtime import OnnxPredictor, Predictor
 from ctcnet.runtime.onnx_predictor import check_threads
+from ctcnet.training.shipped_weights import (
+    WEIGHTS_FILE,
+    find_shipped,
+    read_shipped,
+    shipped_words,
+    specialised_sha256,
+)
 
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 BEST_CHECKPOINT = "best.ckpt"
 
 
-def load_predictor(path: str | Path, device: str = "auto", threads: int | None = None) -> Predictor:
+def load_predictor(
+    path: str | Path, device: str = "auto", threads: int | None = None, panel: Panel | None = None
+) -> Predictor:
     """Load a model.
 
     Args:
-        path: an ONNX file, a checkpoint (.ckpt), or a run folder, which stands for its best.ckpt.
+        path: an ONNX file, a checkpoint (.ckpt), a run folder, which stands for its best.ckpt, or a shipped model.
         device: 'cpu', 'cuda' or 'auto'. 'auto' is CUDA where the runtime offers it and a device is there.
         threads: threads of the CPU; None leaves the choice to the runtime.
+        panel: panel that a shipped model is to serve; models of other kinds have their own.
 
     Raises:
         ModelFileError: no such file, another kind of file, or one that cannot be loaded.
-        MissingExtraError: a checkpoint without the extra 'train'.
+        ModelPanelError: a shipped model without a panel, or with one that it cannot serve.
+        MissingExtraError: a checkpoint or a shipped model without the extra 'train'.
         SettingError: unknown device, or an impossible number of threads.
     """
     if device not in DEVICES:
@@ -36,21 +51,27 @@ def load_predictor(path: str | Path, device: str = "auto", threads: int | None =
     path = find_model(path)
     if path.suffix == ".onnx":
         return OnnxPredictor(path, provider=_onnx_provider(device), threads=threads)
+    if is_shipped(path):
+        return load_shipped(path, panel, device, threads)
     return load_checkpoint(path, device, threads)
 
 
 def find_model(path: str | Path) -> Path:
-    """Path of the model's file: itself, or the best checkpoint of a run folder.
+    """Path of the model's file: itself, the best checkpoint of a run folder, or the weights of a shipped model.
 
     Raises:
-        ModelFileError: no such file, or of a kind that is no model.
+        ModelFileError: no such file or name, or of a kind that is no model.
     """
     path = Path(path)
-    accepted = f"an ONNX file (.onnx), a checkpoint (.ckpt) or a run folder with {BEST_CHECKPOINT}"
+    files = f"an ONNX file (.onnx), a checkpoint (.ckpt) or a run folder with {BEST_CHECKPOINT}"
+    accepted = f"{files}, or {shipped_words()}"
     try:
+        shipped = find_shipped(path, files)
         is_folder = path.is_dir()
     except OSError as cause:
         raise ModelFileError(f"cannot be looked at ({cause.strerror})", where=path, fix="check the path") from cause
+    if shipped is not None:
+        return shipped / WEIGHTS_FILE
     if is_folder:
         if not (path / BEST_CHECKPOINT).is_file():
             raise ModelFileError(f"folder holds no {BEST_CHECKPOINT}", where=path, expected=accepted)
@@ -62,17 +83,95 @@ def find_model(path: str | Path) -> Path:
     return path
 
 
+def is_shipped(path: Path) -> bool:
+    """Whether a file that `find_model` found holds the weights of a shipped model."""
+    return path.name == WEIGHTS_FILE
+
+
+def model_sha256(path: Path, card: ModelCard) -> str:
+    """Hash by which results name their model: of its file, and of the panel too that a shipped one is specialised to.
+
+    Args:
+        path: as `find_model` found it.
+        card: of the loaded model.
+    """
+    with path.open("rb") as stream:
+        digest = file_digest(stream, "sha256").hexdigest()
+    return specialised_sha256(digest, card.panel) if is_shipped(path) else digest
+
+
+def load_shipped(path: Path, panel: Panel | None, device: str = "cpu", threads: int | None = None) -> Predictor:
+    """Specialise a shipped model to a panel and print what it cannot tell apart there.
+
+    Args:
+        path: its weights, as `find_model` found them.
+        panel: channels of the images.
+        device, threads: as in `load_predictor`.
+
+    Raises: as `load_predictor`.
+    """
+    if panel is None:
+        raise panel_is_needed(path)
+    torch = import_extra("torch", "train")
+    import_extra("safetensors", "train")
+    specialise = import_extra("ctcnet.pretrained.specialise", "train").specialise
+    predictor = specialise(read_shipped(path.parent), panel, _torch_device(torch, device, threads))
+    for limit in panel_limits(predictor.card.panel, predictor.card.labels):
+        print(f"note: {limit}")
+    return predictor
+
+
+def panel_is_needed(path: Path) -> ModelPanelError:
+    """The error for a shipped model without a panel."""
+    names = sorted(file.stem for file in (resource_dir("configs") / "panels").glob("*.yaml"))
+    return ModelPanelError(
+        "serves any panel, and needs to know which one",
+        where=f"shipped model '{path.parent.name}'",
+        expected=f"--panel with the path of a .yaml file, or one of: {', '.join(names)}",
+        fix="name the panel that the images were stained with: --panel",
+    )
+
+
+def served_panel(path: Path, name: str | None, source: str | Path) -> Panel | None:
+    """Panel that a shipped model is to serve: the one named, or else a store's own; None for models of other kinds.
+
+    Args:
+        path: model, as `find_model` found it.
+        name: panel named by the user.
+        source: crops to be classified.
+
+    Raises:
+        ModelPanelError: there is neither.
+    """
+    if not is_shipped(path):
+        return None
+    if name is not None:
+        return load_panel(name)
+    if not is_store(Path(source)):
+        raise panel_is_needed(path)
+    return read_header(Path(source)).panel
+
+
 def load_checkpoint(path: Path, device: str = "cpu", threads: int | None = None) -> Predictor:
     """Load a checkpoint with torch; arguments and errors as in `load_predictor`."""
     torch = import_extra("torch", "train")
     checkpoint = import_extra("ctcnet.training.checkpoint", "train")
+    return checkpoint.load_classifier(path, _torch_device(torch, device, threads))
+
+
+def _torch_device(torch: Any, device: str, threads: int | None) -> str:
+    """Device that 'auto' stands for; sets torch's threads.
+
+    Raises:
+        SettingError: CUDA is asked for and there is none.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise SettingError("device 'cuda' is not to be had", found="no CUDA device", fix="use --device cpu")
     if threads is not None:
         torch.set_num_threads(threads)
-    return checkpoint.load_classifier(path, device)
+    return device
 
 
 def panel_of_images(name: str | None, source: str | Path, card: ModelCard) -> Panel | None:

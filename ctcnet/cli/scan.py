@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from hashlib import file_digest
 from pathlib import Path
 
 from ctcnet import __version__
-from ctcnet.cli.models import DEVICES, find_model, load_predictor
+from ctcnet.cli.models import DEVICES, find_model, is_shipped, load_predictor, model_sha256
 from ctcnet.errors import OutputError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.output import check_not_input
@@ -28,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("cartridges", type=Path, nargs="+", metavar="CARTRIDGE", help="folder or file of one cartridge or slide")
-    add("--model", type=Path, required=True, help="ONNX file, checkpoint (.ckpt) or run folder")
+    add("--model", type=Path, required=True, help="ONNX file, checkpoint (.ckpt), run folder or shipped model")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write, a folder per cartridge in it")
     add("--device", choices=DEVICES, default="auto", help="where to run (default: auto)")
     add("--panel", help="panel that was stained: shipped name or YAML file (default: the platform's)")
@@ -50,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     torch = import_extra("torch", "scan")
     for module in ("scipy", "matplotlib", "jinja2", "defusedxml"):
         import_extra(module, "scan")
+    from ctcnet.cli.scan_panel import panel_of_cartridges
     from ctcnet.scan.detect.settings_check import check_detection_values
     from ctcnet.scan.pipeline.one_heap import use_one_heap
     from ctcnet.scan.pipeline.output_folder import scan_output
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     workers = args.threads if args.threads is not None else len(os.sched_getaffinity(0))
     panel = None if args.panel is None else load_panel(args.panel)
     platform = None if args.platform is None else load_platform(args.platform)
-    wanted_layout(args.layout, platform, args.pattern)
+    wanted = wanted_layout(args.layout, platform, args.pattern)
     if platform is not None:
         check_detection_values(platform.detection)
     if args.pixel_size_um is not None and not 0.05 < args.pixel_size_um < 5:
@@ -75,12 +75,14 @@ def run(args: argparse.Namespace) -> int:
             expected="0.05 to 5",
             found=str(args.pixel_size_um),
         )
-    with model_path.open("rb") as stream:
-        digest = file_digest(stream, "sha256").hexdigest()
-    predictor = load_predictor(model_path, args.device, 1)
+    levels = None if args.levels is None else read_levels(args.levels)
+    served = panel
+    if served is None and is_shipped(model_path):
+        served = panel_of_cartridges(args.cartridges, platform, wanted)
+    predictor = load_predictor(model_path, args.device, 1, served)
+    digest = model_sha256(model_path, predictor.card)
     device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
     torch.set_num_threads(1)  # each thread works on a frame of its own
-    levels = None if args.levels is None else read_levels(args.levels)
     settings = ScanSettings(digest, device, workers, args.blood_volume_ml, levels, args.csv, args.pattern)
     identity = {"model_sha256": digest, "model_name": predictor.card.name, "software_version": __version__}
     identity |= {"notice": "for research use only"}

@@ -54,7 +54,7 @@ def make_card(
         unassigned_below=module.unassigned_below,
         training_data=trained_on,
         software_version=ctcnet.__version__,
-        training_settings=module.training_settings,
+        training_settings=module.settings_on_card,
         validation=validation,
         limits=panel_limits(data.panel, data.schema) + notes,
     )

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
 from torch import Tensor, distributed, nn
 
 from ctcnet.data.crop_data_module import CropDataModule
@@ -23,7 +25,12 @@ from ctcnet.training.checkpoint import CARD_KEY, check_weights
 from ctcnet.training.data_match import check_data_of_model
 from ctcnet.training.losses import DecisionPrior, ImbalanceLoss, LossSettings
 from ctcnet.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
+from ctcnet.training.scarce_classes import scarce_class_warnings
 from ctcnet.training.scores import validation_scores
+from ctcnet.training.starting_weights import Freeze, StartingWeights, freeze_parts, read_start, start_network
+
+START_KEY = "ctcnet_start"
+"""Entry of a checkpoint that says what the run started from."""
 
 
 class Answers(NamedTuple):
@@ -52,6 +59,13 @@ class ClassifierModule(LightningModule):
         channels_last: memory layout of images.
         compile: compile the network with `torch.compile`.
         name: name on the model card.
+        start_from: name of a shipped model, or path of a checkpoint or run folder, whose weights a fit starts from;
+            None starts at random. The last layer is taken over where the classes are the same, in the same order.
+        freeze: parts that keep the weights they start from: 'none', 'stem' (the first convolution, which knows the
+            channels) or 'backbone' (everything but the last layer).
+
+    Attributes:
+        resuming: whether a fit goes on with an earlier one, whose weights need no start.
     """
 
     def __init__(
@@ -66,6 +80,8 @@ class ClassifierModule(LightningModule):
         channels_last: bool = True,
         compile: bool = False,
         name: str = "ctcnet-model",
+        start_from: str | None = None,
+        freeze: Freeze = "none",
     ) -> None:
         super().__init__()
         self.backbone, self.dropout, self.name = backbone, dropout, name
@@ -73,12 +89,23 @@ class ClassifierModule(LightningModule):
         self.decision_prior: DecisionPrior = decision_prior
         self.ema_decay, self.unassigned_below = ema_decay, unassigned_below
         self.channels_last, self.compile_network = channels_last, compile
+        self.start_from, self.resuming = start_from, False
+        self.freeze_choice: Freeze = freeze
+        self.started_from: dict[str, Any] | None = None
         self.training_settings: dict[str, Any] = {}
         self.temperature = 1.0
         self.last_answers: Answers | None = None
         self._answers: list[Answers] = []
         if not 0 <= ema_decay < 1 or not 0 <= unassigned_below <= 1:
             raise SettingError("ema_decay or unassigned_below is out of range", where="model", expected="0 to 1")
+        if freeze != "none" and start_from is None:
+            raise SettingError(
+                "random weights would be frozen, and never learn",
+                where="model.freeze",
+                expected="none, or model.start_from beside it",
+                found=freeze,
+                fix="set --model.start_from to a shipped model or a checkpoint",
+            )
 
     @property
     def data(self) -> CropDataModule:
@@ -100,6 +127,12 @@ class ClassifierModule(LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             network = build_classifier(self.backbone, data.panel.roles, len(data.schema.classes), self.dropout)
+        if stage == "fit":
+            for warning in scarce_class_warnings(data):
+                _say(f"Warning: {warning}.")
+            if self.start_from is not None and not self.resuming:
+                self._start(network, read_start(self.start_from, data.levels.mode))
+        freeze_parts(network, self.freeze_choice)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         self.network = network.to(memory_format=layout)  # pyright: ignore
         self.average: nn.Module | None = averaged_copy(self.network) if self.ema_decay > 0 else None
@@ -115,8 +148,33 @@ class ClassifierModule(LightningModule):
         settings = data.augmentation
         self.augment = DeviceAugmentation(settings, data.panel.full_scale) if settings.backend == "device" else None
 
+    def _start(self, network: CellClassifier, start: StartingWeights) -> None:
+        """Take weights over into a new network and say what could not be."""
+        data = self.data
+        notes = start_network(network, start, self.backbone, data.schema.classes)
+        here = (data.pixel_size_um, data.crop_size_px, data.levels.mode)
+        there = (start.pixel_size_um, start.crop_size_px, start.mode)
+        if here != there:
+            words = ["{:g} um per px, {} px, levels '{}'".format(*values) for values in (there, here)]
+            adapt = "frozen parts do not adapt to that" if self.freeze_choice != "none" else "training adapts it"
+            notes += (f"'{start.name}' was made for {words[0]}, and this run has {words[1]}: {adapt}",)
+        for note in notes:
+            _say(f"Notice: {note}.")
+        self.started_from = {"model": start.name, "sha256": start.sha256}
+
+    @property
+    def settings_on_card(self) -> dict[str, Any]:
+        """The run's settings, with the hash of the weights that it started from."""
+        return self.training_settings | ({} if self.started_from is None else {"started_from": self.started_from})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the run started from: a resumed one does not read it again."""
+        if self.started_from is not None:
+            checkpoint[START_KEY] = self.started_from
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take a finished model (weights and card) as well as the state of an unfinished run."""
+        self.started_from = checkpoint.get(START_KEY)
         if CARD_KEY not in checkpoint:
             check_weights(checkpoint["state_dict"], self.state_dict(), "checkpoint")
             return
@@ -235,3 +293,8 @@ def _mean_over_processes(weight: Tensor) -> Tensor:
     total = weight.detach().clone()
     distributed.all_reduce(total)
     return total / distributed.get_world_size()
+
+
+@rank_zero_only
+def _say(message: str) -> None:
+    Console(stderr=True).print(message, style="yellow", highlight=False, markup=False)

@@ -27,6 +27,7 @@ from ctcnet.training.classifier_module import ClassifierModule
 from ctcnet.training.metrics_table import MetricsTable
 from ctcnet.training.model_selection import ModelSelection
 from ctcnet.training.run_folder import RunFolder, check_run_dir
+from ctcnet.training.starting_weights import find_start
 from ctcnet.training.tensorboard_log import TensorBoardLog
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -94,6 +95,9 @@ class TrainingCommandLine(LightningCLI):
             options.ckpt_path = str(self.run_dir / f"{options.ckpt_path}.ckpt")
         if options.ckpt_path is not None:
             _check_checkpoint(options.ckpt_path, resume=self.resume)
+        start_from = options.model.start_from
+        if self.subcommand == "fit" and not self.resume and start_from is not None:
+            find_start(start_from)
         if self.subcommand == "fit" and rank_zero_only.rank == 0:
             check_run_dir(self.run_dir, resume=self.resume, overwrite=options.overwrite)
         trainer = options.trainer
@@ -118,7 +122,10 @@ class TrainingCommandLine(LightningCLI):
         for name in ("run_dir", "ckpt_path", "overwrite", "config"):
             settings.pop(name, None)
         settings["data"]["manifest"] = Path(settings["data"]["manifest"]).name
+        if settings["model"]["start_from"] is not None:
+            settings["model"]["start_from"] = Path(settings["model"]["start_from"]).name
         self.model.training_settings = settings
+        self.model.resuming = self.resume
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         options = self.options.trainer

@@ -25,7 +25,8 @@ def run(tmp_path, monkeypatch, manifest):
     model.write_bytes(b"stands for a model")
 
     def run_verb(*options: str, predictor: StainModel | None = None, source: Path = manifest) -> tuple[int, Path]:
-        monkeypatch.setattr(verb, "load_predictor", lambda path, device: predictor or StainModel(("patient-0",)))
+        answering = predictor or StainModel(("patient-0",))
+        monkeypatch.setattr(verb, "load_predictor", lambda path, device, panel: answering)
         out = tmp_path / "out"
         code = main(
             [

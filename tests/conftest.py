@@ -1,0 +1,51 @@
+"""Fixtures that unit and integration tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+STAND_IN = "ctcnet-s"
+
+
+@pytest.fixture(scope="session")
+def stand_in_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder `models` with a small untrained stand-in for the shipped model; not to be changed."""
+    import torch
+
+    from ctcnet.labels import load_schema
+    from ctcnet.pretrained.shipped_model import write_shipped
+    from ctcnet.pretrained.universal_network import BACKBONE, build_universal
+
+    folder = tmp_path_factory.mktemp("installation") / "models"
+    (folder / STAND_IN).mkdir(parents=True)
+    labels = load_schema("five_class")
+    weights = {}
+    for seed, mode in enumerate(("cartridge", "per_crop")):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            weights[mode] = build_universal(len(labels.classes)).state_dict()
+    card = {
+        "name": STAND_IN,
+        "backbone": BACKBONE,
+        "labels": labels,
+        "pixel_size_um": 0.64,
+        "crop_size_px": 32,
+        "class_shares": (0.22, 0.28, 0.17, 0.17, 0.16),
+        "training": {"crops": 1000},
+        "software_version": "0.1.0",
+    }
+    write_shipped(folder / STAND_IN, card, weights)
+    return folder
+
+
+@pytest.fixture
+def shipped_models(stand_in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder `models` of the stand-in, in the place of the installation's, and calibration on few crops."""
+    from ctcnet.pretrained import specialise
+    from ctcnet.training import shipped_weights
+
+    monkeypatch.setattr(shipped_weights, "resource_dir", lambda kind: stand_in_folder)
+    monkeypatch.setattr(specialise, "CALIBRATION_PIECES", 1)
+    return stand_in_folder

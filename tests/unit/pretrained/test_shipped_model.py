@@ -1,0 +1,113 @@
+import json
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+import torch
+
+from ctcnet.errors import LabelError, ModelFileError
+from ctcnet.panel import load_panel
+from ctcnet.pretrained.shipped_model import find_shipped, read_shipped, shipped_names, specialised_sha256
+from ctcnet.training.shipped_weights import is_shipped_name
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def folder(stand_in_folder, tmp_path):
+    """A copy of the stand-in that a test may damage."""
+    return shutil.copytree(stand_in_folder / "ctcnet-s", tmp_path / "copy")
+
+
+def test_model_is_read_as_it_was_written(stand_in_folder):
+    model = read_shipped(stand_in_folder / "ctcnet-s")
+    assert model.card.name == "ctcnet-s"
+    assert model.card.labels.classes[0] == "ctc"
+    assert set(model.weights) == {"cartridge", "per_crop"}
+    first, second = (state["backbone.stem.filters.nucleus"] for state in model.weights.values())
+    assert not torch.equal(first, second)
+
+
+def test_names_are_what_is_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert is_shipped_name("ctcnet-s")
+    for path in ("folder", "a/ctcnet-s", "./ctcnet-s", "m.onnx", ".", ""):
+        assert not is_shipped_name(path)
+
+
+def test_model_is_found_by_name_and_by_path(shipped_models):
+    assert shipped_names() == ("ctcnet-s",)
+    folder = shipped_models / "ctcnet-s"
+    assert find_shipped("ctcnet-s", "") == folder
+    assert find_shipped(folder, "") == folder
+    assert find_shipped(folder / "weights.safetensors", "") == folder
+    assert find_shipped(shipped_models, "") is None
+    assert find_shipped("run/best.ckpt", "") is None
+
+
+def test_unknown_name_lists_names_and_other_kinds(shipped_models):
+    with pytest.raises(ModelFileError) as caught:
+        find_shipped("ctcnet-x", "a file of this kind")
+    assert "no shipped model is called 'ctcnet-x'" in str(caught.value)
+    assert caught.value.expected == "a file of this kind, or a shipped model: ctcnet-s"
+
+
+def test_installation_without_models_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("ctcnet.training.shipped_weights.resource_dir", lambda kind: tmp_path)
+    assert shipped_names() == ()
+    with pytest.raises(ModelFileError, match="this installation has none"):
+        find_shipped("ctcnet-s", "a file")
+
+
+def test_identity_depends_on_the_channels_that_are_fed():
+    panel = load_panel("ctc5")
+    first = specialised_sha256("ab", panel)
+    assert first == specialised_sha256("ab", replace(panel, name="another"))
+    assert first != specialised_sha256("cd", panel)
+    assert first != specialised_sha256("ab", replace(panel, bit_depth=16))
+    assert first != specialised_sha256("ab", replace(panel, channels=panel.channels[::-1]))
+
+
+def _cut(folder):
+    path = folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _edited(**changes):
+    def edit(folder):
+        path = folder / "card.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_cut, "not the file that the card describes"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "cannot be read"),
+        (lambda folder: (folder / "card.json").unlink(), "cannot be read"),
+        (lambda folder: (folder / "card.json").write_text("{"), "cannot be read"),
+        (lambda folder: (folder / "card.json").write_text("[]"), "no card"),
+        (_edited(card_format=99), "no card"),
+        (_edited(more=1), "more"),
+        (_edited(class_shares=3), "malformed"),
+        (_edited(labels={"name": "x"}), "classes"),
+    ],
+)
+def test_damaged_model_is_refused(folder, damage, words):
+    damage(folder)
+    with pytest.raises((ModelFileError, LabelError), match=words):
+        read_shipped(folder)
+
+
+def test_weights_of_one_mode_alone_are_refused(folder):
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "weights.safetensors"
+    save_file({name: value for name, value in load_file(path).items() if name.startswith("cartridge.")}, path)
+    _edited(weights_sha256=sha256(path.read_bytes()).hexdigest())(folder)
+    with pytest.raises(ModelFileError, match="no weights of the mode per_crop"):
+        read_shipped(folder)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from ctcnet.errors import ModelFileError, ModelPanelError
+from ctcnet.panel import Channel, Panel, load_panel
+from ctcnet.pretrained.shipped_model import read_shipped
+from ctcnet.pretrained.specialise import panel_network, specialise
+from ctcnet.pretrained.universal_network import build_universal, logits_of_parts
+from ctcnet.simulate.crop_stream import Part
+from ctcnet.training.starting_weights import specialised_state
+
+pytestmark = pytest.mark.unit
+
+THREE_CK = Panel(
+    "three_ck",
+    tuple(Channel(name, role) for name, role in (("D", "nucleus"), *((f"K{k}", "epithelial") for k in range(3)))),
+    12,
+)
+
+
+@pytest.fixture
+def shipped(shipped_models):
+    return read_shipped(shipped_models / "ctcnet-s")
+
+
+@pytest.mark.parametrize("panel", [load_panel("ctc5"), load_panel("cellsearch4").network_panel(), THREE_CK])
+def test_network_of_a_panel_answers_as_the_universal_one(shipped, panel):
+    universal = build_universal(5)
+    state = dict(shipped.weights["cartridge"])
+    for name in state:
+        if "deviation" in name:
+            state[name] = torch.full_like(state[name], 0.01)
+    universal.load_state_dict(state)
+    network = panel_network(shipped, panel, "cartridge")
+    network.load_state_dict(specialised_state(state, network))
+    x = torch.randn(4, len(panel.channels), 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = logits_of_parts(universal.eval(), [Part(x, panel.roles, torch.zeros(4))])
+        torch.testing.assert_close(network(x).logits, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_predictor_takes_crops_of_the_panel(shipped):
+    predictor = specialise(shipped, load_panel("cellsearch4"))
+    card = predictor.card
+    assert "none" not in card.panel.roles
+    assert card.normalization.mode == "cartridge"
+    assert any("no platelet marker" in limit for limit in card.limits)
+    crops = np.random.default_rng(0).integers(0, 4000, (3, len(card.panel.channels), 32, 32)).astype(np.uint16)
+    np.testing.assert_allclose(predictor.predict(crops).probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_same_panel_gives_the_same_card(shipped):
+    first, second = (specialise(shipped, load_panel("rgb_merge")).card for _ in range(2))
+    assert first == second
+    assert first.normalization.mode == "per_crop"
+
+
+def test_panel_without_a_nucleus_is_refused_with_what_would_be_lost(shipped):
+    panel = Panel("no_dna", (Channel("CK", "epithelial"), Channel("X", "none")), 12)
+    with pytest.raises(ModelPanelError, match="role nucleus is missing, and every class would be lost") as caught:
+        specialise(shipped, panel)
+    assert caught.value.found == "CK (epithelial)"
+
+
+def test_weights_of_another_network_are_refused(shipped):
+    network = panel_network(shipped, THREE_CK, "cartridge")
+    state = {name: value for name, value in shipped.weights["cartridge"].items() if "filters.nucleus" not in name}
+    with pytest.raises(ModelFileError, match="do not fit"):
+        specialised_state(state, network)

@@ -1,0 +1,186 @@
+"""A shipped model on simulated crops of unseen cartridges: classes, calibration, conformal sets, atypicality.
+
+    python scripts/benchmarks/shipped_model_checks.py --model ctcnet-s [--panels ctc5 cellsearch4] [--out JSON]
+
+Every figure is of simulated cells with all effects on; nothing is fitted here. For research use only.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from benchmark_output import hardware, print_table, save_result
+from sklearn.metrics import f1_score, roc_auc_score
+from unusual_pictures import KINDS
+
+from ctcnet.evaluation.prior import restate_prior
+from ctcnet.labels import CONTAINS_CTC
+from ctcnet.panel import Panel, load_panel
+from ctcnet.pretrained.shipped_model import find_shipped, read_shipped
+from ctcnet.pretrained.specialise import specialise
+from ctcnet.runtime.conformal import prediction_sets
+from ctcnet.simulate.cartridge_levels import levels_of_crops
+from ctcnet.simulate.crop_plan import plan_crops
+from ctcnet.simulate.crop_simulator import CropSimulator
+from ctcnet.simulate.effects import Effects
+from ctcnet.training.torch_predictor import TorchPredictor
+
+SEED = 77_000
+PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6", "sarcoma", "imaging_flow", "rgb_merge")
+LEAST_IN_BIN = 100
+RARE_PRIOR = 0.01
+"""Of all classes that contain a CTC together, to which probabilities are restated."""
+TYPICAL, UNUSUAL = 2000, 400
+
+
+class Answers(NamedTuple):
+    """Probabilities (N, K), unassigned (N,) and atypicality (N,)."""
+
+    probabilities: np.ndarray
+    unassigned: np.ndarray
+    atypicality: np.ndarray
+
+
+class Crops(NamedTuple):
+    """Counts uint16 (N, C, S, S), levels float32 (N, C) and labels (N,) of simulated crops."""
+
+    counts: np.ndarray
+    background: np.ndarray
+    scale: np.ndarray
+    labels: np.ndarray
+
+
+def simulate(panel: Panel, pixel_size_um: float, side_px: int, count: int, seed: int) -> Crops:
+    """Crops of 60 cartridges at the model's scale."""
+    plan = plan_crops(count, seed, 60)
+    simulator = CropSimulator(
+        panel, crop_size_px=side_px, pixel_size_um=pixel_size_um, seed=seed, num_groups=60, scanners=20,
+        effects=Effects.all(),
+    )  # fmt: skip
+    labels, groups = torch.from_numpy(plan.labels), torch.from_numpy(plan.groups)
+    counts = simulator.sample(labels, groups).counts
+    levels = levels_of_crops(simulator, counts, labels, groups)
+    background, scale = (values[plan.groups].astype(np.float32) for values in levels)
+    return Crops(counts.numpy(), background, scale, plan.labels)
+
+
+def answers(predictor: TorchPredictor, crops: Crops) -> Answers:
+    """What the model says of the crops."""
+    own = predictor.card.normalization.mode == "per_crop"
+    parts = []
+    for start in range(0, len(crops.counts), 256):
+        rows = slice(start, start + 256)
+        levels = (None, None) if own else (crops.background[rows], crops.scale[rows])
+        parts.append(predictor.predict(crops.counts[rows], *levels))
+    return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in Answers._fields))
+
+
+def class_row(name: str, predictor: TorchPredictor, crops: Crops, found: Answers) -> dict[str, str]:
+    """Macro-F1, what is left open, and how often the conformal sets hold the true class."""
+    probabilities, unassigned = found.probabilities, found.unassigned
+    sets = prediction_sets(probabilities, predictor.card)
+    assert sets is not None
+    assert predictor.card.conformal is not None
+    classes = predictor.card.labels.classes
+    called = probabilities.argmax(1)
+    each = np.array([f1_score(crops.labels == k, called == k) for k in range(len(classes))])
+    covered = [float(sets[crops.labels == k, k].mean()) for k in range(len(classes))]
+    return {
+        "panel": name,
+        "macro-F1": f"{np.mean(each):.3f}",
+        **{f"F1 {label}": f"{value:.2f}" for label, value in zip(classes, each, strict=True)},
+        "unassigned %": f"{100 * unassigned.mean():.0f}",
+        f"coverage by class % ({100 * (1 - predictor.card.conformal.alpha):g} stated)": " ".join(
+            f"{100 * value:.1f}" for value in covered
+        ),
+    }
+
+
+def calibration_rows(predictor: TorchPredictor, crops: Crops, probabilities: np.ndarray) -> list[dict[str, str]]:
+    """Greatest distance of stated from observed log-odds of P(contains a CTC), as trained and at a rare prior."""
+    contains = np.asarray(predictor.card.labels.rollup_mask(CONTAINS_CTC))
+    truth = contains[crops.labels]
+    frequency = np.bincount(crops.labels, minlength=len(contains)) / len(crops.labels)
+    trained = np.array(predictor.card.training_prior)
+    rare = np.where(contains, trained * RARE_PRIOR / trained[contains].sum(), 0)
+    rare[~contains] = trained[~contains] * (1 - RARE_PRIOR) / trained[~contains].sum()
+    rows = []
+    for name, prior in (("as trained", trained), (f"{RARE_PRIOR:g} with a CTC", rare)):
+        stated = restate_prior(probabilities, trained, prior)[:, contains].sum(1)
+        weight = (prior / frequency)[crops.labels]
+        stated = np.clip(stated, 1e-7, 1 - 1e-7)
+        place = np.floor(np.log(stated / (1 - stated)))
+        gaps = []
+        for index in np.unique(place):
+            own = place == index
+            hits = (weight * truth)[own].sum()
+            if own.sum() >= LEAST_IN_BIN and 0 < hits < weight[own].sum():
+                expected = np.average(stated[own], weights=weight[own])
+                observed = hits / weight[own].sum()
+                gaps.append(np.log(observed / (1 - observed)) - np.log(expected / (1 - expected)))
+        rows.append(
+            {
+                "prior": name,
+                f"bins of a nat with {LEAST_IN_BIN} crops": str(len(gaps)),
+                "greatest distance, nats": f"{np.abs(gaps).max():.2f}",
+                "wanted": "<= 0.5",
+            }
+        )
+    return rows
+
+
+def atypicality_rows(predictor: TorchPredictor, crops: Crops, atypicality: np.ndarray) -> list[dict[str, str]]:
+    """How well the score tells each kind of unusual picture from typical crops."""
+    rng = np.random.default_rng(SEED)
+    full = predictor.card.panel.full_scale
+    rows = [{"pictures": "typical", "AUROC": "", "above 1 %": f"{100 * (atypicality > 1).mean():.1f}", "wanted": ""}]
+    for name, make in KINDS.items():
+        chosen = rng.choice(len(crops.labels), UNUSUAL, replace=False)
+        levels = crops.background[chosen], crops.scale[chosen]
+        pixels = make(crops.counts[chosen], *levels, full, rng)
+        odd = Crops(np.clip(np.rint(pixels), 0, full).astype(np.uint16), *levels, crops.labels[chosen])
+        score = answers(predictor, odd).atypicality
+        area = roc_auc_score(np.r_[np.zeros(len(atypicality)), np.ones(UNUSUAL)], np.r_[atypicality, score])
+        above = f"{100 * (score > 1).mean():.1f}"
+        rows.append({"pictures": name, "AUROC": f"{area:.4f}", "above 1 %": above, "wanted": "> 0.99"})
+    return rows
+
+
+def main() -> None:
+    """Read the arguments, specialise, simulate, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="ctcnet-s")
+    parser.add_argument("--panels", nargs="+", default=list(PANELS), help="the first one is looked at most closely")
+    parser.add_argument("--crops", type=int, default=6000, help="of each panel")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = find_shipped(arguments.model, "a shipped model")
+    if folder is None:
+        raise SystemExit(f"{arguments.model} is no shipped model")
+    shipped = read_shipped(folder)
+    tables: dict[str, Any] = {}
+    rows = []
+    for position, name in enumerate(arguments.panels):
+        predictor = specialise(shipped, load_panel(name))
+        card = predictor.card
+        crops = simulate(card.panel, card.pixel_size_um, card.crop_size_px, arguments.crops, SEED + position)
+        found = answers(predictor, crops)
+        rows.append(class_row(name, predictor, crops, found))
+        if position == 0:
+            tables[f"P(contains a CTC), {name}, simulated"] = calibration_rows(predictor, crops, found.probabilities)
+            tables[f"Atypicality of crops, {name}, simulated"] = atypicality_rows(
+                predictor, crops, found.atypicality[:TYPICAL]
+            )
+    tables["Classes on simulated crops of unseen cartridges, all effects"] = rows
+    for title, table in tables.items():
+        print_table(title, table)
+    save_result(arguments.out, {"hardware": hardware(), "model": arguments.model, "tables": tables})
+
+
+if __name__ == "__main__":
+    main()

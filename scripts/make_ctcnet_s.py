@@ -11,13 +11,14 @@ there is one.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import time
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -34,7 +35,7 @@ from ctcnet.pretrained.specialise import specialise
 from ctcnet.pretrained.universal_module import UniversalModule, UniversalSettings
 from ctcnet.pretrained.universal_network import BACKBONE
 from ctcnet.simulate.composition import CLASSES
-from ctcnet.simulate.crop_stream import CLASS_SHARES, CropStream, StreamSettings
+from ctcnet.simulate.crop_stream import CropStream, StreamSettings, class_frequencies
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.optimizer import OptimizerSettings
 
@@ -50,19 +51,38 @@ def stream_settings(per_crop: bool) -> StreamSettings:
     return StreamSettings(tuple(load_panel(name) for name in names), CROP_SIZE_PX, PIXEL_SIZE_UM, per_crop=per_crop)
 
 
-def train(
-    args: argparse.Namespace, mode: str, settings: UniversalSettings, start: dict[str, Tensor] | None
-) -> dict[str, Tensor]:
-    """Train one network and return the moving average of its weights; a finished one in `args.work` is taken as is."""
-    finished = args.work / f"{mode}.safetensors"
-    if finished.is_file():
-        return load_file(finished)
-    on_gpu = torch.cuda.is_available()
+class Trained(NamedTuple):
+    """A finished network.
+
+    Attributes:
+        weights: moving average of its weights.
+        record: settings it was trained with, minutes and hardware.
+    """
+
+    weights: dict[str, Tensor]
+    record: dict[str, Any]
+
+
+def train(args: argparse.Namespace, mode: str, settings: UniversalSettings, start: Trained | None) -> Trained:
+    """Train one network; one that `args.work` holds already is taken as is, if it was trained with these settings."""
     seed = 2 * args.seed + (mode == "per_crop")
+    on_gpu = torch.cuda.is_available()
+    workers = 0 if on_gpu else args.workers
+    stream = stream_settings(mode == "per_crop")
+    recipe = {"seed": seed, "workers": workers, "effects": list(Effects.all().names), "started": start is not None}
+    recipe |= {"network": asdict(settings), "stream": asdict(stream)}
+    recipe = json.loads(json.dumps(recipe))
+    weights_file, record_file = (args.work / f"{mode}{ending}" for ending in (".safetensors", ".json"))
+    if weights_file.is_file() and record_file.is_file():
+        record = json.loads(record_file.read_text(encoding="utf-8"))
+        if record["recipe"] != recipe:
+            raise SystemExit(f"{weights_file} was trained with other settings: remove it, or give another --work")
+        return Trained(load_file(weights_file), record)
     seed_everything(seed, verbose=False)
-    stream = CropStream(stream_settings(mode == "per_crop"), seed, Effects.all(), "cuda" if on_gpu else "cpu")
-    loader = DataLoader(stream, batch_size=None, num_workers=0 if on_gpu else args.workers, prefetch_factor=4)
-    module = UniversalModule(settings, start)
+    crops = CropStream(stream, seed, Effects.all(), "cuda" if on_gpu else "cpu")
+    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    module = UniversalModule(settings, None if start is None else start.weights)
+    started = time.monotonic()
     trainer = Trainer(
         max_steps=settings.steps,
         accelerator="gpu" if on_gpu else "cpu",
@@ -75,9 +95,11 @@ def train(
     )
     trainer.fit(module, loader)
     weights = {name: value.detach().cpu().contiguous() for name, value in module.average.state_dict().items()}
+    record = {"recipe": recipe, "minutes": round((time.monotonic() - started) / 60, 1), "hardware": hardware()}
     args.work.mkdir(parents=True, exist_ok=True)
-    save_file(weights, finished)
-    return weights
+    save_file(weights, weights_file)
+    record_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return Trained(weights, record)
 
 
 def hardware() -> str:
@@ -100,29 +122,30 @@ def main() -> None:
         help="folder of finished networks; one that is there is not trained again",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=6000, help="of the network for cartridges")
+    parser.add_argument("--steps", type=int, default=8000, help="of the network for cartridges")
     parser.add_argument("--per-crop-steps", type=int, default=1500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    started = time.monotonic()
     first = UniversalSettings(args.steps)
     second = UniversalSettings(args.per_crop_steps, optimizer=OptimizerSettings(1e-3, warmup_epochs=1.0))
     cartridge = train(args, "cartridge", first, None)
     per_crop = train(args, "per_crop", second, cartridge)
-    batch = stream_settings(False)
-    crops = (args.steps + args.per_crop_steps) * batch.parts * batch.part_crops
+    stream = stream_settings(False)
+    used = stream.parts * stream.part_crops / stream.uses
     training: dict[str, Any] = {
         "command": f"python scripts/make_ctcnet_s.py --out models/ctcnet-s --seed {args.seed} --steps {args.steps} "
-        f"--per-crop-steps {args.per_crop_steps}",
+        f"--per-crop-steps {args.per_crop_steps} --workers {args.workers} --threads {args.threads}",
         "seed": args.seed,
-        "crops": round(crops / batch.uses),
-        "uses_of_each_crop": batch.uses,
-        "minutes": round((time.monotonic() - started) / 60, 1),
-        "hardware": hardware(),
+        "crops": round(args.steps * used),
+        "crops_per_crop_mode": round(args.per_crop_steps * used),
+        "groups": round(args.steps * used / stream.group_crops),
+        "uses_of_each_crop": stream.uses,
+        "minutes": {"cartridge": cartridge.record["minutes"], "per_crop": per_crop.record["minutes"]},
+        "hardware": cartridge.record["hardware"],
         "date": date.today().isoformat(),
-        "effects": sorted(name for name, on in asdict(Effects.all()).items() if on),
+        "effects": list(Effects.all().names),
         "panels": list(PANELS),
     }
     args.out.mkdir(parents=True, exist_ok=True)
@@ -132,12 +155,12 @@ def main() -> None:
         "labels": load_schema("five_class"),
         "pixel_size_um": PIXEL_SIZE_UM,
         "crop_size_px": CROP_SIZE_PX,
-        "class_shares": tuple(share / sum(CLASS_SHARES) for share in CLASS_SHARES),
+        "class_shares": class_frequencies(stream),
         "training": training,
         "software_version": ctcnet.__version__,
     }
     assert tuple(card["labels"].classes) == CLASSES
-    model = write_shipped(args.out, card, {"cartridge": cartridge, "per_crop": per_crop})
+    model = write_shipped(args.out, card, {"cartridge": cartridge.weights, "per_crop": per_crop.weights})
     export(model)
 
 

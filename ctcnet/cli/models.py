@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ctcnet.crops.source_kind import is_store
 from ctcnet.crops.store import read_header
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.extras import import_extra
-from ctcnet.model_card import ModelCard, panel_limits
+from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel, load_panel
 from ctcnet.resources import resource_dir
 from ctcnet.runtime import OnnxPredictor, Predictor
@@ -89,7 +90,7 @@ def is_shipped(path: Path) -> bool:
 
 
 def model_sha256(path: Path, card: ModelCard) -> str:
-    """Hash by which results name their model: of its file, and of the panel too that a shipped one is specialised to.
+    """Hash by which results name their model: of its file, and of the panel and the calibration of a shipped one.
 
     Args:
         path: as `find_model` found it.
@@ -97,7 +98,12 @@ def model_sha256(path: Path, card: ModelCard) -> str:
     """
     with path.open("rb") as stream:
         digest = file_digest(stream, "sha256").hexdigest()
-    return specialised_sha256(digest, card.panel) if is_shipped(path) else digest
+    if not is_shipped(path):
+        return digest
+    calibration = json.dumps(
+        [specialised_sha256(digest, card.panel), card.temperature, card.to_dict().get("conformal")]
+    )
+    return sha256(calibration.encode()).hexdigest()
 
 
 def load_shipped(path: Path, panel: Panel | None, device: str = "cpu", threads: int | None = None) -> Predictor:
@@ -116,7 +122,7 @@ def load_shipped(path: Path, panel: Panel | None, device: str = "cpu", threads: 
     import_extra("safetensors", "train")
     specialise = import_extra("ctcnet.pretrained.specialise", "train").specialise
     predictor = specialise(read_shipped(path.parent), panel, _torch_device(torch, device, threads))
-    for limit in panel_limits(predictor.card.panel, predictor.card.labels):
+    for limit in predictor.card.limits:
         print(f"note: {limit}")
     return predictor
 

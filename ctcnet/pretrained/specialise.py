@@ -8,17 +8,20 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+import ctcnet
 from ctcnet.errors import ModelPanelError
 from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, panel_limits
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel
 from ctcnet.pretrained.shipped_model import ShippedModel
+from ctcnet.pretrained.universal_network import SECOND_ROLES
 from ctcnet.progress import track
 from ctcnet.runtime.conformal import fit_conformal
 from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import StreamSettings, draw_imaging, simulate_piece
 from ctcnet.simulate.effects import Effects
+from ctcnet.simulate.random_panels import TUMOUR_ROLES
 from ctcnet.training.starting_weights import specialised_state
 from ctcnet.training.temperature import Temperature, fit_temperature
 from ctcnet.training.torch_predictor import TorchPredictor
@@ -26,9 +29,10 @@ from ctcnet.uncertainty import QUANTILE, TypicalFeatures, fit_atypicality, typic
 
 CALIBRATION_SEED = 20_261_121
 """Far from the seeds of training streams, which are small numbers."""
-CALIBRATION_PIECES = 8
-"""Sets of cartridges that are simulated; temperature and atypicality are fitted on every second, conformal sets on the
-others."""
+CALIBRATION_PIECES, CALIBRATION_GROUPS, CALIBRATION_GROUP_CROPS = 24, 8, 40
+"""Sets of cartridges that are simulated, each imaged in its own way, their cartridges, and the crops of each.
+Temperature and the distances of atypicality are fitted on every second set, conformal sets and the limit of atypicality
+on the others."""
 CONFORMAL_ALPHA = 0.1
 """Share of the crops of each class whose conformal set may lack their class."""
 NETWORK_BATCH = 256
@@ -75,6 +79,7 @@ def specialise(shipped: ShippedModel, panel: Panel, device: str | torch.device =
     features, labels = crops.features, crops.labels
     temperature = _temperature(features.logits[fitted], labels[fitted], shipped.card.class_shares)
     atypicality = fit_atypicality(features.embedding[fitted], features.statistics[fitted], labels[fitted])
+    atypicality = atypicality.with_quantile(TypicalFeatures(*(column[held] for column in features)))
     probabilities = softmax(features.logits[held].astype(np.float64) / temperature.value, axis=1)
     conformal = fit_conformal(probabilities, labels[held], CONFORMAL_ALPHA)
     card = replace(_card(shipped, panel, mode, crops, temperature), conformal=conformal, atypicality_quantile=QUANTILE)
@@ -111,26 +116,62 @@ def panel_network(shipped: ShippedModel, panel: Panel, mode: str) -> CellClassif
     return network.eval()
 
 
-def calibration_crops(shipped: ShippedModel, network: CellClassifier, panel: Panel, mode: str) -> CalibrationCrops:
-    """Simulate crops as in training, from other seeds, and pass them through the network."""
+def calibration_crops(
+    shipped: ShippedModel,
+    network: CellClassifier,
+    panel: Panel,
+    mode: str,
+    *,
+    seed: int = CALIBRATION_SEED,
+    pieces: int | None = None,
+) -> CalibrationCrops:
+    """Simulate crops as in training, from other seeds, and pass them through the network.
+
+    Args:
+        shipped: the model.
+        network: of the panel.
+        panel, mode: as `check_panel` and `mode_for` gave them.
+        seed: of everything drawn; another one than `CALIBRATION_SEED` gives crops to test with.
+        pieces: sets of cartridges; `CALIBRATION_PIECES` where None.
+    """
+    pieces = CALIBRATION_PIECES if pieces is None else pieces
     card = shipped.card
-    settings = StreamSettings((), card.crop_size_px, card.pixel_size_um, per_crop=mode == "per_crop")
-    rng = np.random.default_rng(CALIBRATION_SEED)
+    settings = StreamSettings(
+        (),
+        card.crop_size_px,
+        card.pixel_size_um,
+        per_crop=mode == "per_crop",
+        groups=CALIBRATION_GROUPS,
+        group_crops=CALIBRATION_GROUP_CROPS,
+    )
+    rng = np.random.default_rng(seed)
     features, labels, levels = [], [], []
-    for _ in track(range(CALIBRATION_PIECES), f"specialising {card.name} to panel '{panel.name}'"):
+    for _ in track(range(pieces), f"{card.name}: simulating crops of panel '{panel.name}'"):
         imaging = draw_imaging(panel, card.pixel_size_um, rng)
         piece = simulate_piece(panel, settings, imaging, int(rng.integers(2**62)), Effects.all())
         features.append(typical_features(network, (x.float() for x in piece.x.split(NETWORK_BATCH))))
         labels.append(piece.labels.numpy())
         levels.append((piece.background, piece.scale))
     background, scale = (np.median(np.concatenate(column), axis=0) for column in zip(*levels, strict=True))
-    number = np.repeat(np.arange(CALIBRATION_PIECES), [len(part) for part in labels])
+    number = np.repeat(np.arange(pieces), [len(part) for part in labels])
     joined = TypicalFeatures(*(np.concatenate(column) for column in zip(*features, strict=True)))
     return CalibrationCrops(joined, np.concatenate(labels), number % 2 == 0, background, scale)
 
 
 def _temperature(logits: np.ndarray, labels: np.ndarray, prior: tuple[float, ...]) -> Temperature:
     return fit_temperature(logits, np.zeros(len(prior)), np.eye(len(prior))[labels], np.array(prior))
+
+
+def _limits_of_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
+    """Sentences on channels that the universal network cannot use as they are."""
+    limits = []
+    if not set(roles) & set(TUMOUR_ROLES):
+        limits.append("The panel has no tumour marker: a CTC is told by its size and nucleus, which is hardly enough.")
+    for role in sorted(set(roles)):
+        known = 2 if role in SECOND_ROLES else 1
+        if roles.count(role) > known:
+            limits.append(f"The panel has {roles.count(role)} channels of role {role}; the model was taught {known}.")
+    return tuple(limits)
 
 
 def _card(
@@ -142,7 +183,7 @@ def _card(
     training = dict(card.training)
     total = float(training.get("crops", 0))
     return ModelCard(
-        name=f"{card.name}",
+        name=card.name,
         backbone=card.backbone,
         panel=panel,
         labels=card.labels,
@@ -167,10 +208,11 @@ def _card(
             },
             group_hashes=(),
         ),
-        software_version=card.software_version,
+        software_version=ctcnet.__version__,
         training_settings={"shipped_model": card.name, "calibration_crops": int(counts.sum()), **training},
         validation={},
         limits=panel_limits(panel, card.labels)
+        + _limits_of_roles(panel.roles)
         + ("Trained and calibrated on simulated cells alone.",)
         + (() if temperature.note is None else (temperature.note,)),
     )

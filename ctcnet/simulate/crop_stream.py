@@ -142,11 +142,21 @@ def simulate_piece(
     return Piece(panel.roles, x, labels.to(x.device), groups.to(x.device), background, scale)
 
 
-def _plan(settings: StreamSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Labels and cartridges, in random order; every cartridge holds the same number of each class."""
+def class_frequencies(settings: StreamSettings) -> tuple[float, ...]:
+    """Share of each class among the crops of a stream: `CLASS_SHARES` in whole crops of a cartridge."""
+    return tuple((_class_numbers(settings) / settings.group_crops).tolist())
+
+
+def _class_numbers(settings: StreamSettings) -> np.ndarray:
+    """Crops of each class in a cartridge, int64, by rounding the cumulative shares."""
     shares = np.array(CLASS_SHARES)
     edges = np.round(np.concatenate([[0], np.cumsum(shares / shares.sum())]) * settings.group_crops).astype(int)
-    of_group = np.repeat(np.arange(len(shares)), np.diff(edges))
+    return np.diff(edges)
+
+
+def _plan(settings: StreamSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Labels and cartridges, in random order; every cartridge holds the same number of each class."""
+    of_group = np.repeat(np.arange(len(CLASS_SHARES)), _class_numbers(settings))
     order = rng.permutation(settings.groups * settings.group_crops)
     labels = np.tile(of_group, settings.groups)[order]
     groups = np.repeat(np.arange(settings.groups), settings.group_crops)[order]
@@ -229,7 +239,7 @@ def draw_imaging(panel: Panel, pixel_size_um: float, rng: np.random.Generator) -
     """The panel's own pixel size, or the network's, or one of `PIXEL_SIZES_UM`; any aperture and difficulty."""
     chance = rng.random()
     if chance < 0.4:
-        pixel_size_um = panel.pixel_size_um or pixel_size_um
+        pixel_size_um = float(np.clip(panel.pixel_size_um or pixel_size_um, *PIXEL_SIZES_UM))
     elif chance < 0.7:
         pixel_size_um = float(rng.uniform(*PIXEL_SIZES_UM))
     aperture = float(np.exp(rng.uniform(*np.log(APERTURES))))

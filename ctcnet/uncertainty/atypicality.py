@@ -7,6 +7,7 @@ quantile of the score. The embedding alone cannot tell an empty crop: a network 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -78,8 +79,23 @@ class Atypicality(nn.Module):
         Returns:
             float32 (N,), 0 or greater.
         """
+        return self.score(embedding, crop_statistics(x))
+
+    def score(self, embedding: Tensor, statistics: Tensor) -> Tensor:
+        """As `forward`, from the `crop_statistics` (N, F) of the crops."""
         drawn_in = torch.sign(embedding) * torch.log1p(10.0 * torch.abs(embedding))
-        return torch.maximum(self.embedding(drawn_in), self.statistics(crop_statistics(x)))
+        return torch.maximum(self.embedding(drawn_in), self.statistics(statistics))
+
+    def with_quantile(self, typical: TypicalFeatures, quantile: float = QUANTILE) -> Atypicality:
+        """A score of the same distances that is below 1 for this share of other typical crops than it was fitted to:
+        the crops of the fit lie nearer to their own means.
+        """
+        with torch.inference_mode():
+            found = self.score(torch.from_numpy(typical.embedding), torch.from_numpy(typical.statistics))
+        moved = copy.deepcopy(self)
+        for distance in (moved.embedding, moved.statistics):
+            distance.limit.mul_(float(np.quantile(found.numpy(), quantile)))
+        return moved
 
 
 class TypicalFeatures(NamedTuple):

@@ -76,7 +76,7 @@ def saturated(crops: np.ndarray, background: np.ndarray, scale: np.ndarray, full
     out = crops.astype(np.float64)
     for row in range(len(out)):
         channels = out.shape[1]
-        for channel in rng.permutation(channels)[: rng.integers(2, channels + 1)]:
+        for channel in rng.permutation(channels)[: rng.integers(min(2, channels), channels + 1)]:
             above = out[row, channel] - background[row, channel]
             bright = np.quantile(gaussian_filter(above, 0.5), 1 - rng.uniform(0.1, 0.6))
             out[row, channel] = above * full / max(bright, 1.0) + background[row, channel]
@@ -84,7 +84,10 @@ def saturated(crops: np.ndarray, background: np.ndarray, scale: np.ndarray, full
 
 
 def other_cell(crops: np.ndarray, background: np.ndarray, scale: np.ndarray, full: int, rng: np.random.Generator):
-    """One nucleated cell of `GIANT_UM`, stained per area as typical cells are. Crops are 0.6 um per px."""
+    """One cell of `GIANT_UM`, stained as typical cells are; the nucleus is the first channel.
+
+    Crops are 0.6 um per px.
+    """
     side = crops.shape[-1]
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     out = _with_noise(background, side, rng)

@@ -10,6 +10,8 @@ from ctcnet.pretrained.universal_network import UNIVERSAL_ROLES, build_universal
 from ctcnet.simulate.crop_stream import Part
 from ctcnet.training.starting_weights import specialised_state
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture(scope="module")
 def universal():

@@ -15,6 +15,7 @@ from ctcnet.simulate.crop_stream import (
     Imaging,
     Part,
     StreamSettings,
+    class_frequencies,
     draw_imaging,
     simulate_piece,
 )
@@ -24,6 +25,8 @@ from ctcnet.simulate.random_panels import TUMOUR_ROLES
 SMALL = StreamSettings(
     (load_panel("ctc5"), load_panel("sarcoma")), 64, 0.6, groups=3, group_crops=20, pool=4, part_crops=16, parts=3
 )
+
+pytestmark = pytest.mark.unit
 PLAIN = Imaging(0.6, 0.45, 0.5)
 
 
@@ -37,7 +40,14 @@ def test_every_cartridge_holds_each_class_as_often_as_stated() -> None:
     assert piece.x.dtype == torch.float16
     for group in range(3):
         counts = np.bincount(piece.labels[piece.groups == group].numpy(), minlength=len(CLASSES))
-        np.testing.assert_allclose(counts / 20, np.array(CLASS_SHARES) / sum(CLASS_SHARES), atol=0.05)
+        np.testing.assert_allclose(counts / 20, class_frequencies(SMALL))
+
+
+def test_frequencies_are_the_stated_shares_to_a_crop() -> None:
+    shares = np.array(CLASS_SHARES) / sum(CLASS_SHARES)
+    np.testing.assert_allclose(class_frequencies(SMALL), shares, atol=1 / 20)
+    np.testing.assert_allclose(class_frequencies(replace(SMALL, group_crops=4000)), shares, atol=1 / 4000)
+    assert sum(class_frequencies(SMALL)) == pytest.approx(1)
 
 
 def test_a_leukocyte_is_about_one_where_its_cartridge_gives_the_levels() -> None:

@@ -1,10 +1,13 @@
 """Random panels are panels that a network can be trained on."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctcnet.simulate.random_panels import MOST_CHANNELS, ROLE_CHANCE, TUMOUR_ROLES, draw_panel
+
+pytestmark = pytest.mark.unit
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,6 +6,8 @@ from torch import nn
 from ctcnet.errors import ModelFileError, StatisticsError
 from ctcnet.runtime.gaussian_distance import gaussian_distance, signed_log
 from ctcnet.uncertainty import (
+    Atypicality,
+    TypicalFeatures,
     atypicality_from_state,
     crop_statistics,
     fit_atypicality,
@@ -96,3 +98,25 @@ def test_features_are_gathered_over_batches(make_cells, embed):
     np.testing.assert_allclose(found.embedding, embed(x).numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.statistics, crop_statistics(x).numpy(), rtol=1e-4, atol=1e-5)
     assert found.logits.shape == (7, 3)
+
+
+def test_with_quantile_moves_the_limit_to_crops_that_were_not_fitted() -> None:
+    rng = np.random.default_rng(3)
+    fitted, others = (
+        TypicalFeatures(
+            rng.normal(size=(n, 40)).astype(np.float32),
+            rng.normal(size=(n, 20)).astype(np.float32),
+            np.zeros((n, 2), np.float32),
+        )
+        for n in (600, 5000)
+    )
+    first = fit_atypicality(fitted.embedding, fitted.statistics, np.arange(600) % 2)
+    moved = first.with_quantile(others, 0.99)
+
+    def share_above(score: Atypicality) -> float:
+        with torch.inference_mode():
+            found = score.score(torch.from_numpy(others.embedding), torch.from_numpy(others.statistics))
+        return float((found > 1).float().mean())
+
+    assert share_above(first) > 0.02  # the crops of the fit lie nearer to their own means
+    assert abs(share_above(moved) - 0.01) < 0.001

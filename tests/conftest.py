@@ -47,5 +47,6 @@ def shipped_models(stand_in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     from ctcnet.training import shipped_weights
 
     monkeypatch.setattr(shipped_weights, "resource_dir", lambda kind: stand_in_folder)
-    monkeypatch.setattr(specialise, "CALIBRATION_PIECES", 1)
+    for name, value in (("PIECES", 2), ("GROUPS", 13), ("GROUP_CROPS", 40)):  # 520 crops in each half
+        monkeypatch.setattr(specialise, f"CALIBRATION_{name}", value)
     return stand_in_folder

@@ -22,7 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "some seconds.",
         epilog="example: ctcnet classify model.onnx crops/ -o predictions.parquet --panel ctc5",
     )
-    parser.add_argument("model", type=Path, help="ONNX file, checkpoint (.ckpt), run folder or name of a shipped model")
+    parser.add_argument(
+        "model", help="ONNX file, checkpoint (.ckpt), run folder or name of a shipped model (./NAME is a folder)"
+    )
     parser.add_argument("input", type=Path, help="manifest (.csv, .parquet), folder searched through, or packed store")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="TABLE", help="table to write: .parquet or .csv"

@@ -29,7 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=_EXAMPLE,
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="checkpoint (.ckpt), run folder, ONNX file or shipped model")
+    model = "checkpoint (.ckpt), run folder, ONNX file or name of a shipped model (./NAME is a folder)"
+    add("model", metavar="MODEL", help=model)
     add("manifest", type=Path, metavar="MANIFEST", help="manifest, packed store or folder of class folders")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write")
     panel = "panel of the images: shipped name or YAML file (default: a store's own, else the model's; a shipped model "

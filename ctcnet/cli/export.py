@@ -22,7 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog="example: ctcnet export runs/first -o model.onnx",
     )
     parser.add_argument(
-        "checkpoint", type=Path, help="checkpoint (.ckpt), run folder for its best.ckpt, or name of a shipped model"
+        "checkpoint",
+        help="checkpoint (.ckpt), run folder for its best.ckpt, or name of a shipped model (./NAME is a folder)",
     )
     parser.add_argument("--panel", help="panel that a shipped model is to serve: a shipped name or a YAML file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL.onnx", help="file to write")

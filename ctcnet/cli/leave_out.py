@@ -15,7 +15,7 @@ from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel
 from ctcnet.runtime import Predictor
-from ctcnet.training.shipped_weights import shipped_names, shipped_words
+from ctcnet.training.shipped_weights import find_shipped, read_card, shipped_names, shipped_words
 
 
 class LeaveOneOut:
@@ -94,13 +94,28 @@ class LeaveOneOut:
 
 
 def _check_start(card: ModelCard) -> None:
-    """Raise ModelFileError where the model was fine-tuned from a checkpoint, of which a card holds the name alone."""
+    """Raise ModelFileError where the model was not fine-tuned from the very weights that are shipped with this version.
+
+    A card holds the name and the hash of what a run started from, and any folder may have a shipped model's name.
+    """
     start_from = card.training_settings.get("model", {}).get("start_from")
-    if start_from is not None and start_from not in shipped_names():
+    if start_from is None:
+        return
+    folder = find_shipped(start_from, "") if start_from in shipped_names() else None
+    if folder is None:
         raise ModelFileError(
             "was fine-tuned from weights that are not at hand, and cannot be trained anew",
             where=card.name,
             expected=f"a model that started at random, or from {shipped_words()}",
             found=str(start_from),
             fix="give another model",
+        )
+    here, there = read_card(folder).weights_sha256, (card.training_settings.get("started_from") or {}).get("sha256")
+    if here != there:
+        raise ModelFileError(
+            f"was fine-tuned from weights that are not those of the shipped '{start_from}', and cannot be trained anew",
+            where=card.name,
+            expected=f"weights of sha256 {here}",
+            found=str(there),
+            fix="use the version of ctcnet that it was fine-tuned with, or give another model",
         )

@@ -21,6 +21,7 @@ from ctcnet.training.shipped_weights import (
     WEIGHTS_FILE,
     find_shipped,
     read_shipped,
+    shadow_note,
     shipped_words,
     specialised_sha256,
 )
@@ -60,17 +61,23 @@ def load_predictor(
 def find_model(path: str | Path) -> Path:
     """Path of the model's file: itself, the best checkpoint of a run folder, or the weights of a shipped model.
 
+    Args:
+        path: as the user typed it: a bare name means the shipped model even where a folder has it too, which a note
+            says, and ./name the folder.
+
     Raises:
         ModelFileError: no such file or name, or of a kind that is no model.
     """
-    path = Path(path)
+    text, path = str(path), Path(path)
     files = f"an ONNX file (.onnx), a checkpoint (.ckpt) or a run folder with {BEST_CHECKPOINT}"
     accepted = f"{files}, or {shipped_words()}"
     try:
-        shipped = find_shipped(path, files)
-        is_folder = path.is_dir()
+        shipped = find_shipped(text, files)
+        is_folder, note = path.is_dir(), shadow_note(text)
     except OSError as cause:
         raise ModelFileError(f"cannot be looked at ({cause.strerror})", where=path, fix="check the path") from cause
+    if note:
+        print(f"note: {note}")
     if shipped is not None:
         return shipped / WEIGHTS_FILE
     if is_folder:

@@ -27,7 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("cartridges", type=Path, nargs="+", metavar="CARTRIDGE", help="folder or file of one cartridge or slide")
-    add("--model", type=Path, required=True, help="ONNX file, checkpoint (.ckpt), run folder or shipped model")
+    model = "ONNX file, checkpoint (.ckpt), run folder or name of a shipped model (./NAME is a folder)"
+    add("--model", required=True, help=model)
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write, a folder per cartridge in it")
     add("--device", choices=DEVICES, default="auto", help="where to run (default: auto)")
     add("--panel", help="panel that was stained: shipped name or YAML file (default: the platform's)")

@@ -23,6 +23,7 @@ from ctcnet.evaluation.summary import plain, summarise
 from ctcnet.labels import LabelSchema
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime import Predictions, Predictor, classify_crops
+from ctcnet.runtime.conformal import prediction_sets
 from ctcnet.runtime.crop_prediction import match_channels
 
 METRICS_FILE = "metrics.json"
@@ -118,15 +119,19 @@ def score_crops(
     """Put answers beside the truth, restated at another prior where one is given.
 
     At another prior the largest probability changes, so that 'unassigned' is judged again by the card's threshold.
-    Conformal sets hold class by class, at any prior, and stay as they are.
+    Conformal sets hold class by class, at any prior, and stay as they are: what was unassigned still is, and so is a
+    crop whose set lacks the class that is the most probable now.
     """
     probabilities = predictions.probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     unassigned = predictions.unassigned
     if new_prior is not None:
         probabilities = restate_prior(probabilities, card.training_prior, new_prior)
-        if card.conformal is None:
-            unassigned = probabilities.max(axis=1) < card.unassigned_below
+        sets = prediction_sets(predictions.probabilities, card)
+        if sets is None:
+            unassigned = ~(probabilities.max(axis=1) >= card.unassigned_below)
+        else:
+            unassigned = unassigned | ~sets[np.arange(len(sets)), probabilities.argmax(axis=1)]
     targets = crops.require_targets()
     return ScoredCrops(schema, probabilities, targets, unassigned, crops.path, crops.group, crops.batch, levels)
 

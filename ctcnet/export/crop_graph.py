@@ -91,7 +91,7 @@ class CropGraph(nn.Module):
     def _unassigned(self, probabilities: Tensor, atypicality: Tensor) -> Tensor:
         """As `ctcnet.runtime.conformal.judge_unassigned`."""
         if not self.conformal:
-            return probabilities.amax(dim=1) < self.unassigned_below
+            return torch.logical_not(probabilities.amax(dim=1) >= self.unassigned_below)
         inside = (probabilities >= self.thresholds).to(probabilities.dtype)
         number = inside.sum(dim=1)
         decided = (number == 1) | (number == (inside * self.contains_ctc).sum(dim=1))

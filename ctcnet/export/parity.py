@@ -11,6 +11,7 @@ import numpy as np
 from ctcnet.errors import ParityError
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime import Predictions, Predictor
+from ctcnet.runtime.conformal import prediction_sets
 
 BATCH_SIZES = (1, 2, 7, 64)
 LARGEST_DIFFERENCE = 1e-4
@@ -141,12 +142,17 @@ def _largest(values: np.ndarray) -> float:
     return float(np.abs(values).max()) if np.isfinite(values).all() else float("inf")
 
 
-def _near_a_threshold(expected: Predictions, card: ModelCard) -> np.ndarray:
-    """Crops that the guard band excuses from being assigned alike, bool (N,)."""
-    if card.conformal is None:
+def _near_a_threshold(expected: Predictions, found: Predictions, card: ModelCard) -> np.ndarray:
+    """Crops that the guard band excuses from being assigned alike, bool (N,).
+
+    With conformal sets: a class is in the set of one side alone and within the band of its threshold, or the
+    atypicality is within the band of 1.
+    """
+    sets, others = prediction_sets(expected.probabilities, card), prediction_sets(found.probabilities, card)
+    if card.conformal is None or sets is None or others is None:
         return np.abs(expected.probabilities.max(axis=1) - card.unassigned_below) < card.guard_band
-    near_set = np.abs(expected.probabilities - np.array(card.conformal.thresholds)).min(axis=1) < card.guard_band
-    return near_set | (np.abs(expected.atypicality - 1) < card.guard_band)
+    near = np.abs(expected.probabilities - np.array(card.conformal.thresholds)) < card.guard_band
+    return ((sets != others) & near).any(axis=1) | (np.abs(expected.atypicality - 1) < card.guard_band)
 
 
 def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, where: str | Path) -> int:
@@ -157,8 +163,10 @@ def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, whe
     """
     ordered = np.sort(expected.probabilities, axis=1)
     close_classes = ordered[:, -1] - ordered[:, -2] < card.guard_band
-    close_threshold = _near_a_threshold(expected, card)
     label_flips = expected.probabilities.argmax(axis=1) != found.probabilities.argmax(axis=1)
+    close_threshold = _near_a_threshold(expected, found, card)
+    if card.conformal is not None:  # whether the most probable class is in the set turns with that class
+        close_threshold |= label_flips & close_classes
     refusal_flips = expected.unassigned != found.unassigned
     outside = int((label_flips & ~close_classes).sum() + (refusal_flips & ~close_threshold).sum())
     if outside:

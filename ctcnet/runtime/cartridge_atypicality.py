@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ import numpy as np
 
 from ctcnet.errors import ModelFileError, StatisticsError
 from ctcnet.labels import LabelSchema
-from ctcnet.runtime.gaussian_distance import GaussianFit, fit_gaussian, gaussian_distance, signed_log
+from ctcnet.runtime.gaussian_distance import GaussianFit, divides, fit_gaussian, gaussian_distance, signed_log
 
 LEAST_LEUKOCYTES = 200
 """Events that a cartridge is judged by at least."""
@@ -27,6 +28,18 @@ QUANTILE = 0.99
 DIRECTIONS = 24
 LEUKOCYTE = "leukocyte"
 _FOLDS = 10
+_UNREADABLE = (
+    binascii.Error,
+    zipfile.BadZipFile,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    OSError,
+    EOFError,
+    RuntimeError,
+)
+"""What numpy raises on text that is no base64, no archive, an array alone, or an archive cut, encrypted or edited."""
 
 
 class CartridgeScore(NamedTuple):
@@ -83,8 +96,9 @@ def reference_from_text(text: str, embedding_width: int | None, where: str | Pat
             tuple(value.shape for value in fit) == shapes
             and width % 2 == 0
             and all(np.isfinite(value).all() for value in fit)
+            and divides(fit)
         )
-    except (binascii.Error, ValueError, KeyError, OSError, EOFError) as cause:
+    except _UNREADABLE as cause:
         raise _damaged(where, str(cause)) from cause
     if not whole or (embedding_width is not None and width != 2 * embedding_width):
         raise _damaged(where, f"arrays for {width} features")

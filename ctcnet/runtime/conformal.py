@@ -23,7 +23,7 @@ def fit_conformal(probabilities: np.ndarray, truth: np.ndarray, alpha: float) ->
     """Thresholds from calibration crops on which nothing else was fitted.
 
     The score's quantile of rank ceil((n + 1)(1 - alpha)) of the n crops of a class is the probability of rank
-    floor((n + 1) alpha) from below; where that is below 1 no finite threshold covers, and the class is in every set.
+    floor((n + 1) alpha) from below; where that is below 1 no finite threshold covers.
 
     Args:
         probabilities: (N, K) float, calibrated, as the model gives them (at the prior on its card).
@@ -32,7 +32,7 @@ def fit_conformal(probabilities: np.ndarray, truth: np.ndarray, alpha: float) ->
 
     Raises:
         SettingError: alpha is out of range.
-        StatisticsError: shapes do not fit, or values are no probabilities.
+        StatisticsError: shapes do not fit, values are no probabilities, or a class has fewer than 1 / alpha - 1 crops.
     """
     if not 0 < alpha < 1:
         raise SettingError("alpha is out of range", expected="above 0 and below 1", found=str(alpha))
@@ -43,12 +43,22 @@ def fit_conformal(probabilities: np.ndarray, truth: np.ndarray, alpha: float) ->
         raise StatisticsError("probabilities are not between 0 and 1")
     classes = range(probabilities.shape[1])
     counts = tuple(int((truth == k).sum()) for k in classes)
+    if _rank(min(counts), alpha) < 1:
+        raise StatisticsError(
+            f"too few calibration crops of a class for alpha {alpha:g}",
+            expected=f"{int(np.ceil(1 / alpha - 1 - 1e-9))} or more of each class",
+            found=", ".join(map(str, counts)),
+        )
     return ConformalCard(alpha, tuple(_threshold(own[truth == k], alpha) for k in classes), counts)
 
 
+def _rank(count: int, alpha: float) -> int:
+    return int(np.floor((count + 1) * alpha + 1e-9))
+
+
 def _threshold(own: np.ndarray, alpha: float) -> float:
-    rank = int(np.floor((len(own) + 1) * alpha + 1e-9))
-    return float(np.partition(own, rank - 1)[rank - 1]) if rank >= 1 else 0.0
+    rank = _rank(len(own), alpha)
+    return float(np.partition(own, rank - 1)[rank - 1])
 
 
 def prediction_sets(probabilities: np.ndarray, card: ModelCard) -> np.ndarray | None:
@@ -69,7 +79,7 @@ def judge_unassigned(probabilities: np.ndarray, atypicality: np.ndarray, card: M
     With conformal sets: the most probable class is not in the set, or others are in it, or the crop is atypical (above
     1; NaN is not). Classes that all contain a CTC do not count as others of each other: which partner a CTC has may
     stay open where the panel cannot tell, that it is one does not. Without sets: the largest probability is below the
-    card's `unassigned_below`.
+    card's `unassigned_below`. Either way a crop whose probabilities are no numbers is unassigned.
 
     Args:
         probabilities: (N, K) float, as the model gives them.
@@ -78,7 +88,7 @@ def judge_unassigned(probabilities: np.ndarray, atypicality: np.ndarray, card: M
     """
     sets = prediction_sets(probabilities, card)
     if sets is None:
-        return probabilities.max(axis=1, initial=0) < card.unassigned_below
+        return ~(probabilities.max(axis=1, initial=0) >= card.unassigned_below)
     number, kept = sets.sum(axis=1), np.where(sets, probabilities, 0)
     all_ctc = number == sets[:, ctc_classes(card.labels)].sum(axis=1)
     clear = ((number == 1) | all_ctc) & (kept.max(axis=1, initial=0) >= probabilities.max(axis=1, initial=0))
@@ -101,7 +111,7 @@ def for_review(probabilities: np.ndarray, unassigned: np.ndarray, card: ModelCar
     """Unassigned crops that may contain a CTC and have to be looked at, bool (N,).
 
     Their set holds a class that contains a CTC, or P(contains a CTC) reaches `REVIEW_PROBABILITY`, as it may where the
-    set is empty.
+    set is empty, or their probabilities are no numbers.
 
     Args:
         probabilities: (N, K) float, as the model gives them.
@@ -111,7 +121,7 @@ def for_review(probabilities: np.ndarray, unassigned: np.ndarray, card: ModelCar
     labels = card.labels
     if CONTAINS_CTC not in labels.rollups:
         return np.zeros(len(unassigned), dtype=bool)
-    probable = probabilities[:, labels.rollup_mask(CONTAINS_CTC)].sum(axis=1) >= REVIEW_PROBABILITY
+    probable = ~(probabilities[:, labels.rollup_mask(CONTAINS_CTC)].sum(axis=1) < REVIEW_PROBABILITY)
     sets = prediction_sets(probabilities, card)
     return unassigned & (probable if sets is None else probable | holds_ctc(sets, labels))
 

@@ -81,6 +81,11 @@ def with_limit(fit: GaussianFit, distances: np.ndarray, quantile: float) -> Gaus
     return fit._replace(limit=np.asarray(fit.limit * np.quantile(distances, quantile), dtype=np.float32))
 
 
+def divides(fit: GaussianFit) -> bool:
+    """Whether all that distances are divided by is above 0."""
+    return all((value > 0).all() for value in (fit.spread, fit.deviations, fit.rest_deviation, fit.limit))
+
+
 def gaussian_distance(fit: GaussianFit, features: np.ndarray) -> np.ndarray:
     """Least Mahalanobis distance over the class means, in units of the limit.
 

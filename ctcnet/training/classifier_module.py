@@ -27,6 +27,7 @@ from ctcnet.training.losses import DecisionPrior, ImbalanceLoss, LossSettings
 from ctcnet.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from ctcnet.training.scarce_classes import scarce_class_warnings
 from ctcnet.training.scores import validation_scores
+from ctcnet.training.shipped_weights import shadow_note
 from ctcnet.training.starting_weights import Freeze, StartingWeights, freeze_parts, read_start, start_network
 
 START_KEY = "ctcnet_start"
@@ -59,8 +60,9 @@ class ClassifierModule(LightningModule):
         channels_last: memory layout of images.
         compile: compile the network with `torch.compile`.
         name: name on the model card.
-        start_from: name of a shipped model, or path of a checkpoint or run folder, whose weights a fit starts from;
-            None starts at random. The last layer is taken over where the classes are the same, in the same order.
+        start_from: name of a shipped model, or path of a checkpoint or run folder (./name where it has the name of a
+            shipped model), whose weights a fit starts from; None starts at random. The last layer is taken over where
+            the classes are the same, in the same order.
         freeze: parts that keep the weights they start from: 'none', 'stem' (the first convolution, which knows the
             channels) or 'backbone' (everything but the last layer).
 
@@ -158,7 +160,8 @@ class ClassifierModule(LightningModule):
             words = ["{:g} um per px, {} px, levels '{}'".format(*values) for values in (there, here)]
             adapt = "frozen parts do not adapt to that" if self.freeze_choice != "none" else "training adapts it"
             notes += (f"'{start.name}' was made for {words[0]}, and this run has {words[1]}: {adapt}",)
-        for note in notes:
+        shadow = shadow_note(self.start_from or "")
+        for note in (shadow, *notes) if shadow else notes:
             _say(f"Notice: {note}.")
         self.started_from = {"model": start.name, "sha256": start.sha256}
 

@@ -6,6 +6,7 @@ Needs torch and safetensors only where weights are read or written: names can be
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,9 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctcnet.errors import ModelFileError, SettingError
+from ctcnet.errors import LabelError, ModelFileError, SettingError
 from ctcnet.labels import LabelSchema, schema_from_dict
 from ctcnet.panel import Panel
+from ctcnet.resampling import MOST_CROP_SIZE_PX
 from ctcnet.resources import resource_dir
 from ctcnet.settings_file import check_keys
 
@@ -88,16 +90,30 @@ def shipped_names() -> tuple[str, ...]:
 
 
 def is_shipped_name(text: str | Path) -> bool:
-    """Whether this is a name, not a path: no separator, no file ending, and nothing of that name is there."""
+    """Whether this is a name, not a path: that of a shipped model, or nothing of that name is there.
+
+    A name has no separator and no file ending. It means the shipped model even where a folder has it too: that is
+    ./name, so that `text` must be given as it was typed, for `Path` drops the dot.
+    """
     text = str(text)
-    return not set(text) & {"/", "\\"} and not Path(text).suffix and not os.path.lexists(Path(text))
+    if set(text) & {"/", "\\"} or Path(text).suffix:
+        return False
+    return text in shipped_names() or not os.path.lexists(Path(text))
+
+
+def shadow_note(text: str | Path) -> str:
+    """Sentence for a name that a shipped model and a file or folder share; empty for any other."""
+    text = str(text)
+    if not is_shipped_name(text) or not os.path.lexists(text):
+        return ""
+    return f"'{text}' means the shipped model; what has that name here is ./{text}"
 
 
 def find_shipped(text: str | Path, others: str) -> Path | None:
     """Folder of the shipped model that is meant by its name or its path; None where something else is meant.
 
     Args:
-        text: name or path.
+        text: name or path, as it was typed: see `is_shipped_name`.
         others: what else would be accepted in its place, for the message.
 
     Raises:
@@ -137,12 +153,23 @@ def read_shipped(folder: Path) -> ShippedModel:
     """Read a shipped model.
 
     Raises:
-        ModelFileError: the card or the weights are missing, damaged or do not belong together.
+        ModelFileError: the card or the weights are missing, damaged or do not belong together, or a weight is not
+            finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    card = _read_card(folder / CARD_FILE)
+    from ctcnet.simulate.composition import CLASSES
+
+    card = read_card(folder)
+    if card.labels.classes != CLASSES:
+        raise ModelFileError(
+            "has a card of other classes than the simulator's",
+            where=folder / CARD_FILE,
+            expected=", ".join(CLASSES),
+            found=", ".join(card.labels.classes),
+            fix="install ctcnet again",
+        )
     path = folder / WEIGHTS_FILE
     try:
         content = path.read_bytes()
@@ -158,6 +185,7 @@ def read_shipped(folder: Path) -> ShippedModel:
     lacking = [mode for mode in MODES if not weights[mode]]
     if lacking:
         raise ModelFileError(f"holds no weights of the mode {lacking[0]}", where=path, fix="install ctcnet again")
+    check_finite(tensors, path)
     return ShippedModel(card, folder, weights)
 
 
@@ -173,12 +201,30 @@ def write_shipped(folder: Path, card: Mapping[str, Any], weights: Mapping[str, M
     return read_shipped(folder)
 
 
+def check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """Raise ModelFileError where a weight is NaN or infinite."""
+    bad = [name for name, value in state.items() if not bool(value.isfinite().all())]
+    if bad:
+        raise ModelFileError(
+            "holds weights that are not finite",
+            where=where,
+            found=f"{len(bad)} tensors, such as {bad[0]}",
+            fix="copy or train it again",
+        )
+
+
 def _part(tensors: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
     prefix = f"{mode}."
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _read_card(path: Path) -> ShippedCard:
+def read_card(folder: Path) -> ShippedCard:
+    """Read the card of a shipped model alone.
+
+    Raises:
+        ModelFileError: it is missing, damaged, or states what cannot be.
+    """
+    path = folder / CARD_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
@@ -187,9 +233,36 @@ def _read_card(path: Path) -> ShippedCard:
     if not isinstance(content, dict) or content.get("card_format") != CARD_FORMAT:
         raise ModelFileError("is no card of a shipped model", where=path, expected=f"card_format {CARD_FORMAT}")
     check_keys(content, required=fields, where=path, error=ModelFileError)
-    labels = schema_from_dict(content["labels"], where=path)
     try:
+        labels = schema_from_dict(content["labels"], where=path)
         shares = tuple(float(share) for share in content["class_shares"])
-    except (TypeError, ValueError) as cause:
+    except LabelError as error:
+        raise ModelFileError(error.what, where=path, expected=error.expected, found=error.found) from error
+    except (TypeError, ValueError, AttributeError) as cause:
         raise ModelFileError(f"is malformed ({cause})", where=path, fix="install ctcnet again") from cause
-    return ShippedCard(**{**content, "labels": labels, "class_shares": shares})
+    card = ShippedCard(**{**content, "labels": labels, "class_shares": shares})
+    _check_card(card, path)
+    return card
+
+
+def _check_card(card: ShippedCard, path: Path) -> None:
+    size, training, shares = card.crop_size_px, card.training, card.class_shares
+    texts = (card.name, card.backbone, card.weights_sha256, card.software_version)
+    checks = (
+        (all(isinstance(text, str) and text for text in texts), "name, backbone, hash and version as text"),
+        (_is_number(card.pixel_size_um) and card.pixel_size_um > 0, "pixel_size_um above 0"),
+        (isinstance(size, int) and 0 < size <= MOST_CROP_SIZE_PX, "crop_size_px in pixels"),
+        (len(shares) == len(card.labels.classes), "class_shares, one per class"),
+        (all(share > 0 for share in shares) and abs(sum(shares) - 1) < 1e-3, "class_shares that add up to 1"),
+        (isinstance(training, Mapping), "training as a mapping"),
+        (card.simulated is True, "simulated true"),
+    )
+    for holds, expected in checks:
+        if not holds:
+            raise ModelFileError("states what cannot be", where=path, expected=expected, fix="install ctcnet again")
+    if not all(_is_number(training.get(key, 0)) for key in ("crops", "groups")):
+        raise ModelFileError("states what cannot be", where=path, expected="crops and groups as numbers")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.networks import CellClassifier
 from ctcnet.training.checkpoint import card_of, read_checkpoint
-from ctcnet.training.shipped_weights import WEIGHTS_FILE, find_shipped, read_shipped, shipped_words
+from ctcnet.training.shipped_weights import (
+    WEIGHTS_FILE,
+    check_finite,
+    find_shipped,
+    read_shipped,
+    shipped_words,
+)
 
 Freeze = Literal["none", "stem", "backbone"]
 ACCEPTED = "a checkpoint (.ckpt) or a run folder with best.ckpt"
@@ -51,6 +57,10 @@ class StartingWeights:
 def find_start(start_from: str) -> Path:
     """File that a run starts from: the weights of a shipped model, or a checkpoint.
 
+    Args:
+        start_from: name of a shipped model, which means that model even where a folder has it too (./name), or path of
+            a checkpoint or run folder.
+
     Raises:
         ModelFileError: there is none; lists what is accepted.
     """
@@ -73,7 +83,8 @@ def read_start(start_from: str, mode: str) -> StartingWeights:
 
     Args:
         start_from: name of a shipped model, or path of a checkpoint or run folder.
-        mode: how the run's crops are normalised; a shipped model has weights of its own for 'per_crop'.
+        mode: how the run's crops are normalised; a shipped model has weights of its own for 'per_crop', and those made
+            with the levels of cartridges serve for any other.
 
     Raises:
         ModelFileError: there are none, or they cannot be used.
@@ -83,7 +94,7 @@ def read_start(start_from: str, mode: str) -> StartingWeights:
         shipped = read_shipped(path.parent)
         card = shipped.card
         kind = "per_crop" if mode == "per_crop" else "cartridge"
-        made_for = (card.pixel_size_um, card.crop_size_px, mode)
+        made_for = (card.pixel_size_um, card.crop_size_px, kind)
         return StartingWeights(
             card.name, card.weights_sha256, card.backbone, card.labels.classes, *made_for, shipped.weights[kind]
         )
@@ -92,6 +103,7 @@ def read_start(start_from: str, mode: str) -> StartingWeights:
     state = content["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelFileError("has no weights", where=path, fix="copy or train it again")
+    check_finite(state, path)
     with path.open("rb") as stream:
         digest = file_digest(stream, "sha256").hexdigest()
     made_for = (model.pixel_size_um, model.crop_size_px, model.normalization.mode)

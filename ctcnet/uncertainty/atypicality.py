@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from ctcnet.errors import ModelFileError
-from ctcnet.runtime.gaussian_distance import GaussianFit, fit_gaussian, gaussian_distance, signed_log, with_limit
+from ctcnet.runtime.gaussian_distance import (
+    GaussianFit,
+    divides,
+    fit_gaussian,
+    gaussian_distance,
+    signed_log,
+    with_limit,
+)
 from ctcnet.uncertainty.crop_statistics import crop_statistics
 
 QUANTILE = 0.998
@@ -162,7 +169,7 @@ def atypicality_from_state(
         where: file, for the error.
 
     Raises:
-        ModelFileError: tensors are missing, of another shape or not finite.
+        ModelFileError: tensors are missing, of another shape, not finite, or not above 0 where they divide.
     """
     try:
         fits = [
@@ -193,4 +200,6 @@ def _checked_width(fit: GaussianFit) -> int:
         raise ValueError(f"shapes {found}")
     if not all(np.isfinite(value).all() for value in fit):
         raise ValueError("a value is not finite")
+    if not divides(fit):
+        raise ValueError("a spread, deviation or limit is not above 0")
     return width

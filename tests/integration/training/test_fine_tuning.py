@@ -41,12 +41,25 @@ def test_fit_starts_from_the_weights_of_its_mode(fit_options, tmp_path, shipped_
         torch.testing.assert_close(state[name], shipped.weights[mode][name], atol=1e-6, rtol=0)
     printed = " ".join(capfd.readouterr().err.split())
     assert "Notice: the classes are not those of 'ctcnet-s'" in printed
-    assert "'ctcnet-s' was made for 0.64 um per px, 32 px" in printed
-    assert "training adapts it" in printed
+    assert f"'ctcnet-s' was made for 0.64 um per px, 32 px, levels '{mode}', and this run has 0.8 um per px" in printed
+    assert f"levels '{normalization}': training adapts it" in printed
     assert card.training_settings["model"]["start_from"] == "ctcnet-s"
     assert card.training_settings["started_from"] == {"model": "ctcnet-s", "sha256": shipped.card.weights_sha256}
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["model"]["start_from"], config["model"]["freeze"]) == ("ctcnet-s", "none")
+
+
+def test_fit_takes_the_shipped_model_and_says_so_where_a_folder_has_its_name(
+    fit_options, tmp_path, shipped_models, monkeypatch, capfd
+):
+    options = fit_options(tmp_path / "run", *START, *STILL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ctcnet-s").mkdir()
+    assert main(options) == 0
+    printed = " ".join(capfd.readouterr().err.split())
+    assert printed.count("'ctcnet-s' means the shipped model; what has that name here is ./ctcnet-s") == 1
+    started_from = _model(tmp_path / "run")[1].training_settings["started_from"]
+    assert started_from["sha256"] == read_shipped(shipped_models / "ctcnet-s").card.weights_sha256
 
 
 @pytest.mark.parametrize(

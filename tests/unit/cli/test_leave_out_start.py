@@ -6,17 +6,20 @@ import yaml
 
 from ctcnet.cli.leave_out import LeaveOneOut
 from ctcnet.errors import ModelFileError
+from ctcnet.training.shipped_weights import read_card
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("shipped_models")]
 
 
-def _train(card, start_from, folder):
-    settings = {"data": {}, "model": {"start_from": start_from}, "started_from": {"model": start_from, "sha256": "ab"}}
+def _train(card, start_from, folder, sha256="ab"):
+    settings = {"data": {}, "model": {"start_from": start_from}}
+    if sha256:
+        settings["started_from"] = {"model": start_from, "sha256": sha256}
     return LeaveOneOut(replace(card, training_settings=settings), Path("m.csv"), card.panel, None, folder, "cpu")
 
 
-def test_model_tuned_from_a_shipped_one_is_trained_from_it_again(two_channel_card, tmp_path):
-    _train(two_channel_card, "ctcnet-s", tmp_path)
+def test_model_tuned_from_a_shipped_one_is_trained_from_it_again(two_channel_card, tmp_path, shipped_models):
+    _train(two_channel_card, "ctcnet-s", tmp_path, read_card(shipped_models / "ctcnet-s").weights_sha256)
     settings = yaml.safe_load((tmp_path / "settings.yaml").read_text())
     assert settings["model"] == {"start_from": "ctcnet-s"}
     assert "started_from" not in settings  # no option of the training command line
@@ -26,4 +29,14 @@ def test_model_tuned_from_a_checkpoint_is_refused(two_channel_card, tmp_path):
     with pytest.raises(ModelFileError, match="weights that are not at hand") as caught:
         _train(two_channel_card, "best.ckpt", tmp_path)
     assert "ctcnet-s" in str(caught.value.expected)
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("sha256", ["ab", ""])
+def test_model_tuned_from_other_weights_of_a_shipped_name_is_refused(
+    two_channel_card, tmp_path, shipped_models, sha256
+):
+    with pytest.raises(ModelFileError, match="not those of the shipped 'ctcnet-s'") as caught:
+        _train(two_channel_card, "ctcnet-s", tmp_path, sha256)
+    assert read_card(shipped_models / "ctcnet-s").weights_sha256 in str(caught.value.expected)
     assert not list(tmp_path.glob("*.yaml"))

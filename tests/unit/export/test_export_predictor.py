@@ -62,6 +62,16 @@ def test_file_knows_what_the_checkpoint_does_not_know(make_predictor, tmp_path, 
     assert json.loads(properties["thresholds"])["conformal_alpha"] == 0.1
 
 
+@pytest.mark.parametrize("uncertain", [False, True])
+def test_crop_without_numbers_is_unassigned_in_the_file_too(make_predictor, tmp_path, uncertain):
+    predictor = make_predictor(uncertain=uncertain)
+    model = export_predictor(predictor, tmp_path / "m.onnx", input_dtype="float32").model
+    crops = random_crops(predictor.card, 3, np.random.default_rng(3)).astype(np.float32)
+    crops[1] = np.nan
+    assert predictor.predict(crops).unassigned[1]
+    assert OnnxPredictor(model, threads=1).predict(crops).unassigned[1]
+
+
 def test_file_is_one_that_old_runtimes_load(exported):
     _, result = exported
     assert sorted(path.name for path in result.model.parent.iterdir()) == ["m.README.md", "m.card.json", "m.onnx"]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ctcnet.errors import ParityError
-from ctcnet.export.parity import check_parity, random_crops
-from ctcnet.runtime import OnnxPredictor
+from ctcnet.export.parity import _near_a_threshold, check_parity, random_crops
+from ctcnet.model_card import ConformalCard
+from ctcnet.runtime import OnnxPredictor, Predictions
 
 pytestmark = pytest.mark.unit
 
@@ -75,6 +76,26 @@ def test_decision_outside_the_guard_band_is_refused(predictor):
 def test_decision_inside_the_guard_band_is_counted(predictor):
     predictor.card = replace(predictor.card, guard_band=2.0)
     assert _check(predictor, lambda answer: answer._replace(unassigned=~answer.unassigned)).decisions_in_guard_band > 0
+
+
+def test_guard_band_excuses_a_class_that_joined_or_left_the_set_alone(two_channel_card):
+    card = replace(two_channel_card, conformal=ConformalCard(0.1, (0.5, 0.4, 1, 1, 1), (10,) * 5))
+    p = np.array([[0.4999, 0.3, 0.2, 0, 0], [0.4999, 0.3, 0.2, 0, 0], [0.3, 0.3, 0.4, 0, 0]], np.float32)
+    moved = p.copy()
+    moved[1, :2] += np.float32([2e-4, -2e-4])  # now the first class is in the set
+    atypicality, embedding = np.array([0.5, np.nan, 1.1], np.float32), np.zeros((3, 1))
+    expected, found = (Predictions(x, np.zeros(3, bool), atypicality, embedding) for x in (p, moved))
+    np.testing.assert_array_equal(_near_a_threshold(expected, found, card), [False, True, False])
+    near_one = expected._replace(atypicality=np.array([1.0001, 0.5, 1.1], np.float32))
+    np.testing.assert_array_equal(_near_a_threshold(near_one, found, card), [True, True, False])
+
+
+def test_other_decision_from_the_same_sets_is_refused_near_a_threshold_too(predictor):
+    p = predictor.predict(random_crops(predictor.card, 64, np.random.default_rng(1))).probabilities
+    thresholds = tuple(float(x) for x in np.median(p, axis=0))
+    predictor.card = replace(predictor.card, conformal=ConformalCard(0.1, thresholds, (10,) * 5), guard_band=0.5)
+    with pytest.raises(ParityError, match="guard band"):
+        _check(predictor, lambda answer: answer._replace(unassigned=~answer.unassigned))
 
 
 def test_random_crops_use_the_panels_range(two_channel_card):

@@ -1,15 +1,21 @@
 import json
+import math
 import shutil
 from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from ctcnet.errors import LabelError, ModelFileError
+from ctcnet.cli import main
+from ctcnet.cli.models import find_model
+from ctcnet.errors import ModelFileError
+from ctcnet.labels import load_schema
 from ctcnet.panel import load_panel
 from ctcnet.pretrained.shipped_model import find_shipped, read_shipped, shipped_names, specialised_sha256
-from ctcnet.training.shipped_weights import is_shipped_name
+from ctcnet.simulate.composition import CLASSES
+from ctcnet.training.shipped_weights import is_shipped_name, shadow_note
 
 pytestmark = pytest.mark.unit
 
@@ -29,7 +35,7 @@ def test_model_is_read_as_it_was_written(stand_in_folder):
     assert not torch.equal(first, second)
 
 
-def test_names_are_what_is_no_path(tmp_path, monkeypatch):
+def test_names_are_what_is_no_path(shipped_models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     assert is_shipped_name("ctcnet-s")
@@ -45,6 +51,35 @@ def test_model_is_found_by_name_and_by_path(shipped_models):
     assert find_shipped(folder / "weights.safetensors", "") == folder
     assert find_shipped(shipped_models, "") is None
     assert find_shipped("run/best.ckpt", "") is None
+
+
+def test_shipped_name_goes_before_a_folder_that_has_it_too(shipped_models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ctcnet-s").mkdir()
+    (tmp_path / "ctcnet-s" / "best.ckpt").write_bytes(b"")
+    assert is_shipped_name("ctcnet-s")
+    assert find_model("ctcnet-s") == shipped_models / "ctcnet-s" / "weights.safetensors"
+    assert capsys.readouterr().out == f"note: {shadow_note('ctcnet-s')}\n"
+    for text in ("./ctcnet-s", str(tmp_path / "ctcnet-s")):
+        assert find_model(text).resolve() == tmp_path / "ctcnet-s" / "best.ckpt"
+    assert capsys.readouterr().out == ""
+    assert shadow_note("folder") == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["classify", "./ctcnet-s", "m.csv", "-o", "t.csv"],
+        ["evaluate", "./ctcnet-s", "m.csv", "-o", "e"],
+        ["export", "./ctcnet-s", "-o", "m.onnx"],
+        ["scan", "c", "--model", "./ctcnet-s", "-o", "s"],
+    ],
+)
+def test_every_verb_keeps_the_dot_of_a_folder(shipped_models, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ctcnet-s").mkdir()
+    assert main(words) == 2
+    assert "folder holds no best.ckpt" in capsys.readouterr().err
 
 
 def test_unknown_name_lists_names_and_other_kinds(shipped_models):
@@ -95,19 +130,50 @@ def _edited(**changes):
         (_edited(more=1), "more"),
         (_edited(class_shares=3), "malformed"),
         (_edited(labels={"name": "x"}), "classes"),
+        (_edited(labels={"name": "x", "classes": ["ctc", "ctc"]}), "twice"),
+        (_edited(labels=None), "malformed"),
+        (_edited(labels={**load_schema("five_class").to_dict(), "classes": list(CLASSES[::-1])}), "other classes"),
+        (_edited(pixel_size_um="0.6"), "pixel_size_um"),
+        (_edited(pixel_size_um=math.nan), "pixel_size_um"),
+        (_edited(pixel_size_um=0), "pixel_size_um"),
+        (_edited(crop_size_px=-3), "crop_size_px"),
+        (_edited(crop_size_px=32.5), "crop_size_px"),
+        (_edited(crop_size_px=10**9), "crop_size_px"),
+        (_edited(class_shares=[0.25] * 4), "one per class"),
+        (_edited(class_shares=[0.2] * 4 + [math.nan]), "add up to 1"),
+        (_edited(class_shares=[0.3] * 5), "add up to 1"),
+        (_edited(class_shares=[1.2, -0.2, 0, 0, 0]), "add up to 1"),
+        (_edited(training=[1]), "training as a mapping"),
+        (_edited(training={"crops": "many"}), "crops and groups as numbers"),
+        (_edited(backbone=7), "as text"),
+        (_edited(name=None), "as text"),
+        (_edited(simulated=False), "simulated"),
     ],
 )
 def test_damaged_model_is_refused(folder, damage, words):
     damage(folder)
-    with pytest.raises((ModelFileError, LabelError), match=words):
+    with pytest.raises(ModelFileError, match=words):
         read_shipped(folder)
 
 
-def test_weights_of_one_mode_alone_are_refused(folder):
-    from safetensors.torch import load_file, save_file
-
+def _save(folder, tensors):
     path = folder / "weights.safetensors"
-    save_file({name: value for name, value in load_file(path).items() if name.startswith("cartridge.")}, path)
+    save_file(tensors, path)
     _edited(weights_sha256=sha256(path.read_bytes()).hexdigest())(folder)
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_weights_that_are_not_finite_are_refused(folder, value):
+    tensors = load_file(folder / "weights.safetensors")
+    tensors["per_crop.head.bias"][0] = value
+    _save(folder, tensors)
+    with pytest.raises(ModelFileError, match="not finite") as caught:
+        read_shipped(folder)
+    assert "per_crop.head.bias" in str(caught.value.found)
+
+
+def test_weights_of_one_mode_alone_are_refused(folder):
+    tensors = load_file(folder / "weights.safetensors")
+    _save(folder, {name: value for name, value in tensors.items() if name.startswith("cartridge.")})
     with pytest.raises(ModelFileError, match="no weights of the mode per_crop"):
         read_shipped(folder)

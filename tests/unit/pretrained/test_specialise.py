@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from ctcnet.errors import ModelFileError, ModelPanelError
+from ctcnet.export.parity import random_crops
 from ctcnet.panel import Channel, Panel, load_panel
 from ctcnet.pretrained.shipped_model import read_shipped
 from ctcnet.pretrained.specialise import panel_network, specialise
@@ -50,10 +51,21 @@ def test_predictor_takes_crops_of_the_panel(shipped):
     np.testing.assert_allclose(predictor.predict(crops).probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_same_panel_gives_the_same_card(shipped):
-    first, second = (specialise(shipped, load_panel("rgb_merge")).card for _ in range(2))
-    assert first == second
-    assert first.normalization.mode == "per_crop"
+def test_same_panel_gives_the_same_card_and_the_same_answers(shipped):
+    first, second = (specialise(shipped, load_panel("rgb_merge")) for _ in range(2))
+    assert first.card == second.card
+    assert first.card.normalization.mode == "per_crop"
+    crops = random_crops(first.card, 16, np.random.default_rng(0))
+    answers, again = first.predict(crops), second.predict(crops)
+    np.testing.assert_array_equal(answers.probabilities, again.probabilities)
+    np.testing.assert_array_equal(answers.atypicality, again.atypicality)
+    assert np.isfinite(answers.atypicality).all()
+
+
+def test_calibration_gives_every_class_a_finite_threshold(shipped):
+    conformal = specialise(shipped, THREE_CK).card.conformal
+    assert min(conformal.calibration_crops) >= 10
+    assert min(conformal.thresholds) > 0
 
 
 def test_panel_without_a_nucleus_is_refused_with_what_would_be_lost(shipped):

@@ -1,3 +1,6 @@
+import io
+from base64 import b64encode
+
 import numpy as np
 import pytest
 
@@ -55,10 +58,25 @@ def test_reference_survives_as_text(reference):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("text", ["no base64!", "AAAA", ""])
+def _array_alone() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.ones(3))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no base64!", "AAAA", "", *(b64encode(raw).decode() for raw in (b"PK\x03\x04 and no archive", _array_alone()))],
+)
 def test_damaged_text_is_refused(text):
     with pytest.raises(ModelFileError, match="damaged"):
         reference_from_text(text, WIDTH, "m.onnx")
+
+
+def test_reference_that_divides_by_nothing_is_refused(reference):
+    zero = reference._replace(fit=reference.fit._replace(limit=np.zeros((), np.float32)))
+    with pytest.raises(ModelFileError, match="damaged"):
+        reference_from_text(zero.to_text(), WIDTH, "m.onnx")
 
 
 def test_reference_of_another_model_is_refused(reference):

@@ -36,15 +36,29 @@ def _answers(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 120), st.floats(0.01, 0.5), st.integers(0, 10_000))
+@given(st.integers(1, 120), st.floats(0.01, 0.5), st.integers(0, 10_000))
 def test_threshold_is_the_quantile_of_the_definition(count, alpha, seed):
     own = np.random.default_rng(seed).random(count).astype(np.float32)
-    probabilities = np.stack([own, 1 - own], axis=1)
-    found = fit_conformal(probabilities, np.zeros(count, int), alpha)
+    probabilities, truth = np.stack([own, own], axis=1), np.repeat([0, 1], count)
     rank = int(np.ceil((count + 1) * (1 - alpha) - 1e-9))
-    expected = 0.0 if rank > count else own[np.argsort(1 - own.astype(np.float64), kind="stable")[rank - 1]]
-    assert found.thresholds == (pytest.approx(expected), 0.0)
-    assert found.calibration_crops == (count, 0)
+    if rank > count:
+        with pytest.raises(StatisticsError, match="too few calibration crops"):
+            fit_conformal(np.tile(probabilities, (2, 1)), truth, alpha)
+        return
+    found = fit_conformal(np.tile(probabilities, (2, 1)), truth, alpha)
+    expected = own[np.argsort(1 - own.astype(np.float64), kind="stable")[rank - 1]]
+    assert found.thresholds == (pytest.approx(expected), pytest.approx(expected))
+    assert found.calibration_crops == (count, count)
+
+
+def test_class_without_a_finite_threshold_is_refused():
+    p, truth = np.full((29, 3), 0.3), np.repeat([0, 1, 2], [9, 9, 11])
+    assert fit_conformal(p, truth, 0.1).calibration_crops == (9, 9, 11)
+    with pytest.raises(StatisticsError, match=r"too few calibration crops of a class for alpha 0\.1") as caught:
+        fit_conformal(p[1:], truth[1:], 0.1)
+    assert (caught.value.expected, caught.value.found) == ("9 or more of each class", "8, 9, 11")
+    with pytest.raises(StatisticsError, match="too few"):
+        fit_conformal(p[:18], truth[:18], 0.1)
 
 
 @pytest.mark.parametrize("alpha", [0.02, 0.1])
@@ -54,7 +68,7 @@ def test_each_class_is_covered_as_often_as_stated(two_channel_card, alpha):
     covered, expected, draws, test_crops = np.zeros(3), np.zeros(3), 300, 40
     spread = np.zeros(3)
     for _ in range(draws):
-        probabilities, truth = _answers(600, rng)
+        probabilities, truth = _answers(1200, rng)
         conformal = fit_conformal(probabilities, truth, alpha)
         model = replace(two_channel_card, conformal=conformal)
         new, new_truth = _answers(1500, rng)
@@ -64,9 +78,9 @@ def test_each_class_is_covered_as_often_as_stated(two_channel_card, alpha):
             covered[k] += sets[own, k].sum()
             n = conformal.calibration_crops[k]
             lost = np.floor((n + 1) * alpha)
-            law = betabinom(len(own), n + 1 - lost, lost) if lost else None
-            expected[k] += len(own) if law is None else law.mean()
-            spread[k] += 0 if law is None else law.var()
+            law = betabinom(len(own), n + 1 - lost, lost)
+            expected[k] += law.mean()
+            spread[k] += law.var()
     assert (expected / (draws * test_crops) >= 1 - alpha - 1e-9).all()
     assert (np.abs(covered - expected) < 4 * np.sqrt(spread) + 1).all()
 
@@ -110,6 +124,15 @@ def test_no_unassigned_crop_that_may_hold_a_ctc_is_dropped(card):
     sets = prediction_sets(p, card)
     np.testing.assert_array_equal(holds_ctc(sets, card.labels), [True, True, False, False])
     assert set_names(sets, card.labels.classes) == ["ctc", "ctc|leukocyte", "", "leukocyte|debris"]
+
+
+@pytest.mark.parametrize("conformal", [True, False])
+def test_crop_without_numbers_is_unassigned_and_looked_at(card, conformal):
+    model = card if conformal else replace(card, conformal=None)
+    p = np.array([[0.9, 0.05, 0.05, 0, 0], [np.nan] * 5], np.float32)
+    unassigned = judge_unassigned(p, np.array([0.5, np.nan], np.float32), model)
+    np.testing.assert_array_equal(unassigned, [False, True])
+    np.testing.assert_array_equal(for_review(p, unassigned, model), [False, True])
 
 
 def test_labels_without_ctcs_are_never_for_review(card):

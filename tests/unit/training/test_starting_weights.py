@@ -3,6 +3,7 @@ import torch
 
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.networks import build_classifier
+from ctcnet.training.checkpoint import write_model
 from ctcnet.training.classifier_module import ClassifierModule
 from ctcnet.training.starting_weights import (
     StartingWeights,
@@ -88,6 +89,26 @@ def test_shipped_weights_follow_the_mode(shipped_models):
     assert torch.equal(cartridge.state[name], fixed.state[name])
     assert not torch.equal(cartridge.state[name], per_crop.state[name])
     assert (cartridge.name, cartridge.crop_size_px) == ("ctcnet-s", 32)
+    assert [start.mode for start in (cartridge, fixed, per_crop)] == ["cartridge", "cartridge", "per_crop"]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_checkpoint_with_weights_that_are_not_finite_is_no_start(two_channel_card, tmp_path, value):
+    network = build_classifier("compact", two_channel_card.panel.roles, 5)
+    with torch.no_grad():
+        network.head.bias[2] = value
+    write_model(tmp_path / "best.ckpt", network, two_channel_card, 0, 0)
+    with pytest.raises(ModelFileError, match="not finite") as caught:
+        read_start(str(tmp_path), "cartridge")
+    assert "head.bias" in str(caught.value.found)
+
+
+def test_folder_with_the_name_of_a_shipped_model_is_started_from_by_its_path(shipped_models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ctcnet-s").mkdir()
+    (tmp_path / "ctcnet-s" / "best.ckpt").write_bytes(b"")
+    assert find_start("ctcnet-s") == shipped_models / "ctcnet-s" / "weights.safetensors"
+    assert find_start("./ctcnet-s").resolve() == tmp_path / "ctcnet-s" / "best.ckpt"
 
 
 @pytest.mark.parametrize("start_from", ["ctcnet-x", "nowhere.ckpt", "model.onnx", "."])

@@ -76,6 +76,10 @@ def test_states_that_do_not_fit_are_refused(fitted):
         "shape": {**state, "statistics.deviations": torch.ones(3)},
         "nan": {**state, "embedding.centre": torch.full((8,), torch.nan)},
         "kind": {**state, "embedding.directions": "text"},
+        "spread": {**state, "embedding.spread": torch.zeros(8)},
+        "deviation": {**state, "statistics.deviations": -state["statistics.deviations"]},
+        "rest": {**state, "embedding.rest_deviation": torch.zeros(())},
+        "limit": {**state, "statistics.limit": torch.zeros(())},
     }
     for content in (*broken.values(), None):
         with pytest.raises(ModelFileError, match="malformed"):

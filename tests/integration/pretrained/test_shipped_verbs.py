@@ -12,9 +12,12 @@ import torch
 from pyarrow import parquet
 
 from ctcnet.cli import main
+from ctcnet.cli.models import model_sha256
 from ctcnet.panel import load_panel
-from ctcnet.pretrained.shipped_model import read_shipped, specialised_sha256
+from ctcnet.pretrained.shipped_model import read_shipped
+from ctcnet.pretrained.specialise import specialise
 from ctcnet.simulate.cartridge_writer import write_simulated_cartridge
+from ctcnet.training.shipped_weights import WEIGHTS_FILE
 
 pytestmark = [
     pytest.mark.integration,
@@ -50,7 +53,9 @@ def cartridge(tmp_path_factory) -> Path:
 
 
 def _identity(models: Path, panel: str) -> str:
-    return specialised_sha256(read_shipped(models / "ctcnet-s").card.weights_sha256, load_panel(panel))
+    """Hash of the weights, the panel's channels and what calibration gave them."""
+    folder = models / "ctcnet-s"
+    return model_sha256(folder / WEIGHTS_FILE, specialise(read_shipped(folder), load_panel(panel)).card)
 
 
 def _refused(capsys, *words) -> str:

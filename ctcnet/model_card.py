@@ -62,12 +62,12 @@ class ConformalCard:
     """Class-conditional conformal sets, see `ctcnet.runtime.conformal`.
 
     Attributes:
-        alpha: nominal share of the crops of each class whose set lacks their class.
+        alpha: per class, nominal share of its crops whose set lacks it.
         thresholds: per class, in the order of the outputs: it is in a crop's set where its probability reaches this.
         calibration_crops: crops of each class that the thresholds were fitted on.
     """
 
-    alpha: float
+    alpha: tuple[float, ...]
     thresholds: tuple[float, ...]
     calibration_crops: tuple[int, ...]
 
@@ -171,10 +171,11 @@ class ModelCard:
     def _unassigned_text(self) -> str:
         if self.conformal is None:
             return f"largest probability below {self.unassigned_below:g}"
+        alphas = ", ".join(f"{value:g}" for value in self.conformal.alpha)
         pairs = zip(self.labels.classes, self.conformal.thresholds, strict=True)
         thresholds = ", ".join(f"{name} from p = {threshold:.4g}" for name, threshold in pairs)
         return (
-            f"the conformal set (alpha {self.conformal.alpha:g}: {thresholds}) holds neither the most probable class "
+            f"the conformal set (alpha {alphas}; {thresholds}) holds neither the most probable class "
             "alone nor that and others that contain a CTC too, or atypical"
         )
 
@@ -252,16 +253,15 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
 def _conformal_from(content: Mapping[str, Any] | None) -> ConformalCard | None:
     if content is None:
         return None
-    thresholds = tuple(float(value) for value in content["thresholds"])
-    return ConformalCard(
-        **{**content, "thresholds": thresholds, "calibration_crops": tuple(content["calibration_crops"])}
-    )
+    numbers = {name: tuple(float(value) for value in content[name]) for name in ("alpha", "thresholds")}
+    return ConformalCard(**{**content, **numbers, "calibration_crops": tuple(content["calibration_crops"])})
 
 
 def _check_card(card: ModelCard, where: str | Path) -> None:
     channels = len(card.panel.channels)
     levels = card.normalization
-    conformal = card.conformal or ConformalCard(0.5, (0.5,) * len(card.labels.classes), (0,) * len(card.labels.classes))
+    classes = len(card.labels.classes)
+    conformal = card.conformal or ConformalCard((0.5,) * classes, (0.5,) * classes, (0,) * classes)
     checks = (
         (levels.mode in MODES, f"mode is one of {', '.join(MODES)}"),
         (levels.mode == "per_crop" or levels.background is not None, "levels for modes other than per_crop"),
@@ -276,7 +276,8 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (len(conformal.thresholds) == len(card.labels.classes), "one conformal threshold per class"),
         (len(conformal.calibration_crops) == len(card.labels.classes), "calibration crops of each class"),
         (all(0 <= value <= 1 for value in conformal.thresholds), "conformal thresholds from 0 to 1"),
-        (0 < conformal.alpha < 1, "an alpha above 0 and below 1"),
+        (len(conformal.alpha) == classes, "one alpha per class"),
+        (all(0 < value < 1 for value in conformal.alpha), "alphas above 0 and below 1"),
         (card.atypicality_quantile is None or 0 < card.atypicality_quantile < 1, "an atypicality quantile below 1"),
     )
     for holds, expected in checks:

@@ -33,6 +33,8 @@ with_training "$ctcnet" simulate cartridge cartridge --layout celltracks --frame
     --panel ctc5 --frame-size-px 384x320
 with_training "$ctcnet" scan cartridge --model model.onnx -o results --device cpu --panel ctc5
 test -s results/cartridge/report.html
+with_training "$ctcnet" export ctcnet-s --panel ctc5 -o shipped.onnx
+with_training "$ctcnet" classify ctcnet-s crops/manifest.csv --panel ctc5 -o shipped.csv
 with_training "$ctcnet" spillover --help > spillover.txt
 with_training "$ctcnet" evaluate model.onnx crops/manifest.csv -o evaluation --bootstrap 50
 
@@ -49,4 +51,5 @@ fails_naming_the_command simulate cartridge more --layout celltracks --frames 2 
 fails_naming_the_command export run/best.ckpt -o other.onnx
 fails_naming_the_command evaluate model.onnx crops/manifest.csv -o other
 fails_naming_the_command classify run/best.ckpt store -o other.parquet
+fails_naming_the_command classify ctcnet-s store -o other.parquet
 echo "The wheel runs every verb outside the checkout."

@@ -32,7 +32,7 @@ def conformal_figures(predictions: Predictions, truth: np.ndarray, card: ModelCa
     scored = np.isfinite(predictions.atypicality).all()
     return {
         "conformal": {
-            "alpha": card.conformal.alpha,
+            "alpha": list(card.conformal.alpha),
             "coverage": {name: _coverage(sets[truth == k, k]) for k, name in enumerate(card.labels.classes)},
             "set_sizes": np.bincount(sets.sum(axis=1), minlength=sets.shape[1] + 1).tolist(),
             "atypical_fraction": float((predictions.atypicality > 1).mean()) if scored else None,

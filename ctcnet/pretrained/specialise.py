@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 import torch
@@ -33,8 +35,9 @@ CALIBRATION_PIECES, CALIBRATION_GROUPS, CALIBRATION_GROUP_CROPS = 24, 8, 40
 """Sets of cartridges that are simulated, each imaged in its own way, their cartridges, and the crops of each.
 Temperature and the distances of atypicality are fitted on every second set, conformal sets and the limit of atypicality
 on the others."""
-CONFORMAL_ALPHA = 0.1
-"""Share of the crops of each class whose conformal set may lack their class."""
+CONFORMAL_ALPHA: tuple[float, ...] = (0.1, 0.01, 0.1, 0.1, 0.1)
+"""Share of the crops of each of `composition.CLASSES` whose conformal set may lack it. Least for leukocytes, of
+which there are thousands for each CTC: a call of a CTC has to exclude them."""
 NETWORK_BATCH = 256
 UNASSIGNED_BELOW = 0.5
 
@@ -199,7 +202,7 @@ def _card(
         training_prior=card.class_shares,
         unassigned_below=UNASSIGNED_BELOW,
         training_data=TrainingDataCard(
-            sha256=card.weights_sha256,
+            sha256=sha256(json.dumps(training, sort_keys=True).encode()).hexdigest(),  # the stream has no file
             simulated=True,
             crops=int(total),
             groups=int(training.get("groups", 0)),

@@ -1,4 +1,4 @@
-"""Class-conditional conformal sets: the classes a crop may be of, each left out of alpha of its own crops at most.
+"""Class-conditional conformal sets: the classes a crop may be of, each left out of its alpha of its own crops at most.
 
 Mondrian split conformal prediction (Vovk et al. 2005; Sadinle et al. 2019) with the score 1 - p(true class), which
 holds for crops exchangeable with those of the calibration, at any prior: each class has its own threshold. An easy
@@ -19,7 +19,7 @@ REVIEW_PROBABILITY = 0.05
 """An unassigned event goes to review where the probability that it contains a CTC reaches this."""
 
 
-def fit_conformal(probabilities: np.ndarray, truth: np.ndarray, alpha: float) -> ConformalCard:
+def fit_conformal(probabilities: np.ndarray, truth: np.ndarray, alpha: float | Sequence[float]) -> ConformalCard:
     """Thresholds from calibration crops on which nothing else was fitted.
 
     The score's quantile of rank ceil((n + 1)(1 - alpha)) of the n crops of a class is the probability of rank
@@ -28,28 +28,30 @@ def fit_conformal(probabilities: np.ndarray, truth: np.ndarray, alpha: float) ->
     Args:
         probabilities: (N, K) float, calibrated, as the model gives them (at the prior on its card).
         truth: (N,) integers, true classes.
-        alpha: share of the crops of each class whose set may lack it, above 0 and below 1.
+        alpha: share of the crops of each class whose set may lack it, above 0 and below 1; one, or one per class.
 
     Raises:
         SettingError: alpha is out of range.
         StatisticsError: shapes do not fit, values are no probabilities, or a class has fewer than 1 / alpha - 1 crops.
     """
-    if not 0 < alpha < 1:
-        raise SettingError("alpha is out of range", expected="above 0 and below 1", found=str(alpha))
     if probabilities.ndim != 2 or truth.shape != probabilities.shape[:1]:
         raise StatisticsError("probabilities and classes do not fit", found=f"{probabilities.shape}, {truth.shape}")
+    alphas = np.broadcast_to(np.asarray(alpha, dtype=np.float64), probabilities.shape[1:])
+    if not ((alphas > 0) & (alphas < 1)).all():
+        raise SettingError("alpha is out of range", expected="above 0 and below 1", found=str(alpha))
     own = probabilities[np.arange(len(truth)), truth].astype(np.float32)
     if not ((own >= 0) & (own <= 1)).all():
         raise StatisticsError("probabilities are not between 0 and 1")
     classes = range(probabilities.shape[1])
     counts = tuple(int((truth == k).sum()) for k in classes)
-    if _rank(min(counts), alpha) < 1:
+    if any(_rank(count, a) < 1 for count, a in zip(counts, alphas, strict=True)):
         raise StatisticsError(
-            f"too few calibration crops of a class for alpha {alpha:g}",
-            expected=f"{int(np.ceil(1 / alpha - 1 - 1e-9))} or more of each class",
+            f"too few calibration crops of a class for alpha {alpha}",
+            expected=", ".join(str(int(np.ceil(1 / a - 1 - 1e-9))) for a in alphas) + " or more",
             found=", ".join(map(str, counts)),
         )
-    return ConformalCard(alpha, tuple(_threshold(own[truth == k], alpha) for k in classes), counts)
+    thresholds = tuple(_threshold(own[truth == k], float(alphas[k])) for k in classes)
+    return ConformalCard(tuple(alphas.tolist()), thresholds, counts)
 
 
 def _rank(count: int, alpha: float) -> int:

@@ -106,8 +106,9 @@ def class_row(name: str, predictor: TorchPredictor, labels: np.ndarray, found: A
         "macro-F1": f"{np.mean(each):.3f}",
         **{f"F1 {label}": f"{value:.2f}" for label, value in zip(classes, each, strict=True)},
         "unassigned %": f"{100 * unassigned.mean():.0f}",
-        f"coverage by class % ({100 * (1 - predictor.card.conformal.alpha):g} stated)": " ".join(
-            f"{100 * value:.1f}" for value in covered
+        "coverage by class, stated coverage %": " ".join(
+            f"{100 * value:.1f}/{100 * (1 - alpha):g}"
+            for value, alpha in zip(covered, predictor.card.conformal.alpha, strict=True)
         ),
     }
 

@@ -49,9 +49,9 @@ def test_card_survives_json():
 
 def test_conformal_sets_and_atypicality_survive_json_and_stand_on_the_page():
     thresholds = tuple(float(np.float32(value)) for value in (0.1, 0.2, 0.3, 0.4, 1 / 3))
-    card = replace(_card(), conformal=ConformalCard(0.01, thresholds, (4000,) * 5), atypicality_quantile=0.998)
+    card = replace(_card(), conformal=ConformalCard((0.01,) * 5, thresholds, (4000,) * 5), atypicality_quantile=0.998)
     assert card_from_dict(json.loads(json.dumps(card.to_dict()))) == card
-    assert "alpha 0.01: ctc from p = 0.1," in card.to_markdown()
+    assert "alpha 0.01, 0.01, 0.01, 0.01, 0.01; ctc from p = 0.1," in card.to_markdown()
     assert "score above 1, as 0.2 % of typical crops have" in card.to_markdown()
 
 
@@ -94,10 +94,10 @@ def test_page_says_research_use_and_simulated(tmp_path: Path):
         {"training_prior": (0.5, 0.5)},
         {"training_prior": (0.1,) * 5},
         {"crop_size_px": 0},
-        {"conformal": ConformalCard(0.1, (0.5,) * 4, (10,) * 5)},
-        {"conformal": ConformalCard(0.1, (0.5,) * 5, (10,) * 4)},
-        {"conformal": ConformalCard(0.1, (0.5, 0.5, 0.5, 0.5, 1.5), (10,) * 5)},
-        {"conformal": ConformalCard(0.0, (0.5,) * 5, (10,) * 5)},
+        {"conformal": ConformalCard((0.1,) * 5, (0.5,) * 4, (10,) * 5)},
+        {"conformal": ConformalCard((0.1,) * 5, (0.5,) * 5, (10,) * 4)},
+        {"conformal": ConformalCard((0.1,) * 5, (0.5, 0.5, 0.5, 0.5, 1.5), (10,) * 5)},
+        {"conformal": ConformalCard((0.0,) * 5, (0.5,) * 5, (10,) * 5)},
         {"atypicality_quantile": 1.0},
         {"normalization": NormalizationCard("cartridge", None, None, 1.0)},
         {"normalization": NormalizationCard("other", (1.0,) * 4, (1.0,) * 4, 1.0)},

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_conformal_sets_bring_their_columns(two_channel_card):
-    card = replace(two_channel_card, conformal=ConformalCard(0.1, (0.3,) * 5, (10,) * 5))
+    card = replace(two_channel_card, conformal=ConformalCard((0.1,) * 5, (0.3,) * 5, (10,) * 5))
     p = np.array([[0.9, 0.1, 0, 0, 0], [0.4, 0.6, 0, 0, 0], [0, 0.3, 0, 0, 0.7]], np.float32)
     atypicality = np.array([0.5, 1.5, 0.1], np.float32)
     answers = Predictions(p, np.array([False, True, True]), atypicality, np.zeros((3, 0)))

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_coverage_is_counted_class_by_class(two_channel_card):
-    card = replace(two_channel_card, conformal=ConformalCard(0.1, (0.3,) * 5, (10,) * 5))
+    card = replace(two_channel_card, conformal=ConformalCard((0.1,) * 5, (0.3,) * 5, (10,) * 5))
     p = np.array([[0.8, 0.2, 0, 0, 0], [0.2, 0.8, 0, 0, 0], [0.4, 0.6, 0, 0, 0], [0.2] * 5], np.float32)
     atypicality = np.array([0.5, 0.5, 0.5, 2], np.float32)
     answers = Predictions(p, judge_unassigned(p, atypicality, card), atypicality, np.zeros((4, 0)))

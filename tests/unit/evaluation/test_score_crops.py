@@ -23,7 +23,7 @@ def _score(card, p, prior):
 
 
 def test_crop_is_not_assigned_to_a_class_outside_its_set_at_another_prior(two_channel_card):
-    card = replace(two_channel_card, conformal=ConformalCard(0.1, (0.3,) * 5, (10,) * 5))
+    card = replace(two_channel_card, conformal=ConformalCard((0.1,) * 5, (0.3,) * 5, (10,) * 5))
     p = np.array(
         [
             [0.7, 0.2, 0.1, 0, 0],  # the set is ctc; most probable is leukocyte now

@@ -79,7 +79,7 @@ def make_predictor(two_channel_card):
         own = {"background": None, "scale": None} if mode == "per_crop" else {}
         card = replace(two_channel_card, normalization=replace(levels, mode=mode, **own))
         if uncertain:
-            conformal = ConformalCard(0.1, (0.3, 0.3, 0.23, 0.3, 0.3), (100,) * 5)
+            conformal = ConformalCard((0.1,) * 5, (0.3, 0.3, 0.23, 0.3, 0.3), (100,) * 5)
             card = replace(card, conformal=conformal, atypicality_quantile=0.998)
         return TinyPredictor(card, uncertain)
 

@@ -59,7 +59,7 @@ def test_file_knows_what_the_checkpoint_does_not_know(make_predictor, tmp_path, 
     assert exported.cartridge_reference is not None
     assert exported.cartridge_reference.to_text() == predictor.cartridge_reference.to_text()
     properties = {entry.key: entry.value for entry in onnx.load(str(result.model)).metadata_props}
-    assert json.loads(properties["thresholds"])["conformal_alpha"] == 0.1
+    assert json.loads(properties["thresholds"])["conformal_alpha"] == [0.1] * 5
 
 
 @pytest.mark.parametrize("uncertain", [False, True])

@@ -79,10 +79,10 @@ def test_decision_inside_the_guard_band_is_counted(predictor):
 
 
 def test_guard_band_excuses_a_class_that_joined_or_left_the_set_alone(two_channel_card):
-    card = replace(two_channel_card, conformal=ConformalCard(0.1, (0.5, 0.4, 1, 1, 1), (10,) * 5))
+    card = replace(two_channel_card, conformal=ConformalCard((0.1,) * 5, (0.5, 0.4, 1, 1, 1), (10,) * 5))
     p = np.array([[0.4999, 0.3, 0.2, 0, 0], [0.4999, 0.3, 0.2, 0, 0], [0.3, 0.3, 0.4, 0, 0]], np.float32)
     moved = p.copy()
-    moved[1, :2] += np.float32([2e-4, -2e-4])  # now the first class is in the set
+    moved[1, :2] += np.array([2e-4, -2e-4], np.float32)  # now the first class is in the set
     atypicality, embedding = np.array([0.5, np.nan, 1.1], np.float32), np.zeros((3, 1))
     expected, found = (Predictions(x, np.zeros(3, bool), atypicality, embedding) for x in (p, moved))
     np.testing.assert_array_equal(_near_a_threshold(expected, found, card), [False, True, False])
@@ -93,7 +93,7 @@ def test_guard_band_excuses_a_class_that_joined_or_left_the_set_alone(two_channe
 def test_other_decision_from_the_same_sets_is_refused_near_a_threshold_too(predictor):
     p = predictor.predict(random_crops(predictor.card, 64, np.random.default_rng(1))).probabilities
     thresholds = tuple(float(x) for x in np.median(p, axis=0))
-    predictor.card = replace(predictor.card, conformal=ConformalCard(0.1, thresholds, (10,) * 5), guard_band=0.5)
+    predictor.card = replace(predictor.card, conformal=ConformalCard((0.1,) * 5, thresholds, (10,) * 5), guard_band=0.5)
     with pytest.raises(ParityError, match="guard band"):
         _check(predictor, lambda answer: answer._replace(unassigned=~answer.unassigned))
 

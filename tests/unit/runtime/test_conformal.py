@@ -24,7 +24,7 @@ pytestmark = pytest.mark.unit
 @pytest.fixture
 def card(two_channel_card):
     """Card whose classes join a set from p = 0.1, 0.2, 0.3, 0.4 and 0.5."""
-    return replace(two_channel_card, conformal=ConformalCard(0.1, (0.1, 0.2, 0.3, 0.4, 0.5), (10,) * 5))
+    return replace(two_channel_card, conformal=ConformalCard((0.1,) * 5, (0.1, 0.2, 0.3, 0.4, 0.5), (10,) * 5))
 
 
 def _answers(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +51,21 @@ def test_threshold_is_the_quantile_of_the_definition(count, alpha, seed):
     assert found.calibration_crops == (count, count)
 
 
+def test_each_class_has_its_own_alpha():
+    p, truth = np.tile(np.linspace(0.01, 0.99, 99)[:, None], (2, 2)), np.repeat([0, 1], 99)
+    found = fit_conformal(p, truth, (0.1, 0.02))
+    assert found.alpha == (0.1, 0.02)
+    np.testing.assert_allclose(found.thresholds, (0.1, 0.02), rtol=1e-6)
+    with pytest.raises(SettingError):
+        fit_conformal(p, truth, (0.1, 0.0))
+
+
 def test_class_without_a_finite_threshold_is_refused():
     p, truth = np.full((29, 3), 0.3), np.repeat([0, 1, 2], [9, 9, 11])
     assert fit_conformal(p, truth, 0.1).calibration_crops == (9, 9, 11)
     with pytest.raises(StatisticsError, match=r"too few calibration crops of a class for alpha 0\.1") as caught:
         fit_conformal(p[1:], truth[1:], 0.1)
-    assert (caught.value.expected, caught.value.found) == ("9 or more of each class", "8, 9, 11")
+    assert (caught.value.expected, caught.value.found) == ("9, 9, 9 or more", "8, 9, 11")
     with pytest.raises(StatisticsError, match="too few"):
         fit_conformal(p[:18], truth[:18], 0.1)
 
@@ -73,6 +82,7 @@ def test_each_class_is_covered_as_often_as_stated(two_channel_card, alpha):
         model = replace(two_channel_card, conformal=conformal)
         new, new_truth = _answers(1500, rng)
         sets = prediction_sets(new, model)
+        assert sets is not None
         for k in range(3):
             own = np.flatnonzero(new_truth == k)[:test_crops]
             covered[k] += sets[own, k].sum()
@@ -122,6 +132,7 @@ def test_no_unassigned_crop_that_may_hold_a_ctc_is_dropped(card):
     np.testing.assert_array_equal(unassigned, [False, True, True, True])
     np.testing.assert_array_equal(for_review(p, unassigned, card), [False, True, True, False])
     sets = prediction_sets(p, card)
+    assert sets is not None
     np.testing.assert_array_equal(holds_ctc(sets, card.labels), [True, True, False, False])
     assert set_names(sets, card.labels.classes) == ["ctc", "ctc|leukocyte", "", "leukocyte|debris"]
 

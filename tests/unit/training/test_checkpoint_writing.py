@@ -49,7 +49,7 @@ def test_checkpoint_brings_back_what_the_model_does_not_know(tmp_path, two_chann
     if uncertain:
         found = typical_features(network, torch.rand(600, 2, 16, 16).split(200))
         card = replace(
-            card, conformal=ConformalCard(0.1, (0.1, 0.2, 0.2, 0.2, 0.2), (9,) * 5), atypicality_quantile=0.998
+            card, conformal=ConformalCard((0.1,) * 5, (0.1, 0.2, 0.2, 0.2, 0.2), (9,) * 5), atypicality_quantile=0.998
         )
         extra["atypicality"] = fit_atypicality(found.embedding, found.statistics, np.arange(600) % 5)
         rng = np.random.default_rng(0)

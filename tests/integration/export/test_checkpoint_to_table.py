@@ -31,9 +31,8 @@ def _write_checkpoint(path: Path, backbone: str, mode: str, size_px: int) -> Non
     network = build_classifier(backbone, panel.roles, len(labels.classes))
     with torch.no_grad():
         for _ in range(3):
-            network.train()(
-                torch.randn(16, 5, size_px, size_px) * 0.5 + 0.3
-            )  # batch norm learns statistics that are not 0 and 1
+            crops = torch.randn(16, 5, size_px, size_px) * 0.5 + 0.3
+            network.train()(crops, sample_seed=torch.arange(16))  # batch norm learns statistics that are not 0 and 1
         network.head.weight.mul_(4)
     own = None if mode == "per_crop" else ((90.0,) * 5, (400.0,) * 5)
     card = ModelCard(

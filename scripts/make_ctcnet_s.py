@@ -30,7 +30,6 @@ import ctcnet
 from ctcnet.export.export import export_predictor
 from ctcnet.labels import load_schema
 from ctcnet.panel import load_panel
-from ctcnet.pretrained.shipped_model import ShippedModel, write_shipped
 from ctcnet.pretrained.specialise import specialise
 from ctcnet.pretrained.universal_module import UniversalModule, UniversalSettings
 from ctcnet.pretrained.universal_network import BACKBONE
@@ -38,6 +37,7 @@ from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import CropStream, StreamSettings, class_frequencies
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.optimizer import OptimizerSettings
+from ctcnet.training.shipped_weights import ShippedModel, write_shipped
 
 PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6", "sarcoma", "imaging_flow", "rgb_merge")
 """Shipped panels that half of the stream shows."""

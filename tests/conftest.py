@@ -15,8 +15,8 @@ def stand_in_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from ctcnet.labels import load_schema
-    from ctcnet.pretrained.shipped_model import write_shipped
     from ctcnet.pretrained.universal_network import BACKBONE, build_universal
+    from ctcnet.training.shipped_weights import write_shipped
 
     folder = tmp_path_factory.mktemp("installation") / "models"
     (folder / STAND_IN).mkdir(parents=True)

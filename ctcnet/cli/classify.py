@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
         predictor, crops, levels=args.levels, batch_size=args.batch_size, progress="classifying, in batches"
     )
     table = prediction_table(crops.path, predictions, levels, predictor.card)
-    metadata = table_metadata(model_path, predictor.card, crops.panel)
-    metadata["model_sha256"] = model_sha256(model_path, predictor.card)
+    metadata = table_metadata(model_sha256(model_path, predictor.card), predictor.card, crops.panel)
     write_table(table.replace_schema_metadata(metadata), args.output, overwrite=args.overwrite)
     counts = Counter(table["label"].to_pylist())
     for name in predictor.card.labels.classes:

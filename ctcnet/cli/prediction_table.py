@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +51,10 @@ def prediction_table(paths: np.ndarray, predictions: Predictions, levels: np.nda
     return pa.table(columns)
 
 
-def table_metadata(model_path: Path, card: ModelCard, panel: Panel) -> dict[str, str]:
+def table_metadata(model_sha256: str, card: ModelCard, panel: Panel) -> dict[str, str]:
     """What the Parquet file says about where its rows come from."""
-    with model_path.open("rb") as stream:
-        digest = file_digest(stream, "sha256").hexdigest()
     return {
-        "model_sha256": digest,
+        "model_sha256": model_sha256,
         "model_name": card.name,
         "software_version": __version__,
         "panel": json.dumps(panel.to_dict()),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ctcnet.block_statistics import block_means, border_level, signed_log
 from ctcnet.networks.batch_norm import BatchNorm1d
 from ctcnet.networks.dropout import SHAPE_STREAM, SeededDropout
 from ctcnet.networks.precision import in_float32
@@ -38,10 +39,6 @@ def _ring_weights(height: int, width: int, device: torch.device) -> Tensor:
     return rings / rings.sum(dim=0, keepdim=True).clamp(min=1)
 
 
-def _signed_log(x: Tensor, gain: float) -> Tensor:
-    return torch.sign(x) * torch.log1p(gain * torch.abs(x))
-
-
 def _ladder(log_amount: Tensor) -> Tensor:
     """Piecewise-linear encoding (Gorishniy et al. 2022): rung k rises from 0 to 1 over [k, k + 1] * _RUNG.
 
@@ -49,15 +46,6 @@ def _ladder(log_amount: Tensor) -> Tensor:
     """
     rungs = torch.arange(_NUM_RUNGS, device=log_amount.device, dtype=log_amount.dtype) * _RUNG
     return ((log_amount[..., None] - rungs) / _RUNG).clamp(0.0, 1.0)
-
-
-def _block_means(x: Tensor, block_px: int) -> Tensor:
-    """Means of square blocks; rows first and then a matrix product, which onnxruntime does faster than pooling."""
-    h, w = x.shape[2] // block_px, x.shape[3] // block_px
-    rows = x[:, :, : h * block_px].unflatten(2, (h, block_px)).mean(3)
-    block = torch.arange(x.shape[3], device=x.device) // block_px
-    pooling = (block[:, None] == torch.arange(w, device=x.device)).to(x.dtype) / block_px
-    return rows @ pooling
 
 
 def channel_statistics(x: Tensor, block_px: int) -> Tensor:
@@ -72,12 +60,9 @@ def channel_statistics(x: Tensor, block_px: int) -> Tensor:
         root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); the ladder
         of the positive mean (`_ladder`); and `shape_statistics` of what is positive.
     """
-    blocks = _block_means(x, block_px)
+    blocks = block_means(x, block_px)
     h, w = blocks.shape[2:]
-    sides = torch.stack(
-        [blocks[:, :, 0].mean(2), blocks[:, :, -1].mean(2), blocks[..., 0].mean(2), blocks[..., -1].mean(2)], dim=2
-    )
-    border = (sides.sum(2) - sides.amax(2) - sides.amin(2)) / 2  # median of the four sides: one may hold a neighbour
+    border = border_level(blocks)
     above = (blocks - border[:, :, None, None]).flatten(2)
     positive = F.relu(above)
     mean_positive, mean_square = positive.mean(2), positive.square().mean(2)
@@ -85,7 +70,7 @@ def channel_statistics(x: Tensor, block_px: int) -> Tensor:
     amounts = [above.mean(2) + border, border, above.mean(2), mean_positive, torch.sqrt(mean_square + 1e-8)]
     amounts += [positive.amax(2), x.amax(2).amax(2) - border]
     rings = above @ _ring_weights(h, w, x.device).to(above.dtype)
-    logs = _signed_log(torch.cat([torch.stack(amounts, dim=2), rings], dim=2), gain=10.0)
+    logs = signed_log(torch.cat([torch.stack(amounts, dim=2), rings], dim=2), gain=10.0)
     ladder = _ladder(logs[:, :, 3])
     shape = shape_statistics(positive.unflatten(2, (h, w)))
     return torch.cat([3.0 * (logs - 1.0), 3.0 * extent[:, :, None], ladder, shape], dim=2)

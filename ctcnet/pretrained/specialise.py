@@ -16,7 +16,6 @@ from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, pa
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel
-from ctcnet.pretrained.shipped_model import ShippedModel
 from ctcnet.pretrained.universal_network import SECOND_ROLES
 from ctcnet.progress import track
 from ctcnet.runtime.conformal import fit_conformal
@@ -24,6 +23,7 @@ from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import StreamSettings, draw_imaging, simulate_piece
 from ctcnet.simulate.effects import Effects
 from ctcnet.simulate.random_panels import TUMOUR_ROLES
+from ctcnet.training.shipped_weights import ShippedModel
 from ctcnet.training.starting_weights import specialised_state
 from ctcnet.training.temperature import Temperature, fit_temperature
 from ctcnet.training.torch_predictor import TorchPredictor

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ctcnet.block_statistics import block_means, border_level, signed_log
+
 BLOCK_PX = 4
 """Edge of the blocks; crop sizes are multiples of it."""
 
@@ -40,14 +42,14 @@ def crop_statistics(x: Tensor) -> Tensor:
         brightest block; largest ratio of the variance between blocks to that between pixels; mean correlation of the
         blocks of two channels; the largest correlation; largest mean.
     """
-    blocks = _block_means(x)
+    blocks = block_means(x, BLOCK_PX)
     brightest, darkest, mean = blocks.amax((2, 3)), blocks.amin((2, 3)), blocks.mean((2, 3))
     peak = x.amax(3).amax(2)
     centred = blocks - mean[:, :, None, None]
     between = centred.square().mean((2, 3))
     steps = _mean_square_step(blocks, 1)
     noise = _mean_square_step(x, BLOCK_PX)
-    levels = _signed_log(torch.stack([mean, darkest, brightest, peak, _border(blocks)], dim=2))
+    levels = signed_log(torch.stack([mean, darkest, brightest, peak, border_level(blocks)], dim=2), _GAIN)
     variances = torch.log(torch.stack([between, steps, noise], dim=2) + _LEAST_VARIANCE)
     shapes = torch.stack([_plateau(x, darkest, peak), _spread(blocks, darkest)], dim=2)
     per_channel = torch.cat([levels, variances, shapes], dim=2).flatten(1)
@@ -55,31 +57,10 @@ def crop_statistics(x: Tensor) -> Tensor:
     return torch.cat([per_channel, across], dim=1)
 
 
-def _signed_log(x: Tensor) -> Tensor:
-    return torch.sign(x) * torch.log1p(_GAIN * torch.abs(x))
-
-
-def _block_means(x: Tensor) -> Tensor:
-    """Means of square blocks, rows first and then a matrix product, which onnxruntime does faster than pooling."""
-    height, width = x.shape[2] // BLOCK_PX, x.shape[3] // BLOCK_PX
-    rows = x[:, :, : height * BLOCK_PX].unflatten(2, (height, BLOCK_PX)).mean(3)
-    block = torch.arange(x.shape[3], device=x.device) // BLOCK_PX
-    pooling = (block[:, None] == torch.arange(width, device=x.device)).to(x.dtype) / BLOCK_PX
-    return rows @ pooling
-
-
 def _mean_square_step(x: Tensor, stride: int) -> Tensor:
     """Mean square of the difference between neighbours along a row, of every `stride`-th one: (N, C)."""
     rows = x[:, :, ::stride]
     return (rows[..., 1::stride] - rows[..., :-1:stride]).square().mean((2, 3))
-
-
-def _border(blocks: Tensor) -> Tensor:
-    """Median of the four sides' means: one side may hold a neighbour."""
-    sides = torch.stack(
-        [blocks[:, :, 0].mean(2), blocks[:, :, -1].mean(2), blocks[..., 0].mean(2), blocks[..., -1].mean(2)], dim=2
-    )
-    return (sides.sum(2) - sides.amax(2) - sides.amin(2)) / 2
 
 
 def _plateau(x: Tensor, darkest: Tensor, peak: Tensor) -> Tensor:
@@ -108,12 +89,12 @@ def _across_channels(brightest: Tensor, mean: Tensor, centred: Tensor, between: 
     structure = torch.log((between + _LEAST_VARIANCE) / (noise + _LEAST_VARIANCE))
     return torch.stack(
         [
-            _signed_log(brightest.amax(1)),
-            _signed_log(brightest.amin(1)),
+            signed_log(brightest.amax(1), _GAIN),
+            signed_log(brightest.amin(1), _GAIN),
             structure.amax(1),
             (correlation * apart).sum((1, 2)) / pairs,
             (correlation * apart - (1.0 - apart)).amax((1, 2)),
-            _signed_log(mean.amax(1)),
+            signed_log(mean.amax(1), _GAIN),
         ],
         dim=1,
     )

@@ -21,13 +21,13 @@ from unusual_pictures import KINDS
 from ctcnet.evaluation.prior import restate_prior
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.panel import Panel, load_panel
-from ctcnet.pretrained.shipped_model import ShippedModel, find_shipped, read_shipped
 from ctcnet.pretrained.specialise import calibration_crops, specialise
 from ctcnet.runtime.conformal import judge_unassigned, prediction_sets
 from ctcnet.simulate.cartridge_levels import levels_of_crops
 from ctcnet.simulate.crop_plan import plan_crops
 from ctcnet.simulate.crop_simulator import CropSimulator
 from ctcnet.simulate.effects import Effects
+from ctcnet.training.shipped_weights import ShippedModel, find_shipped, read_shipped
 from ctcnet.training.torch_predictor import TorchPredictor
 
 SEED = 77_000

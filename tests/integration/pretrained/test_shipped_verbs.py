@@ -14,10 +14,9 @@ from pyarrow import parquet
 from ctcnet.cli import main
 from ctcnet.cli.models import model_sha256
 from ctcnet.panel import load_panel
-from ctcnet.pretrained.shipped_model import read_shipped
 from ctcnet.pretrained.specialise import specialise
 from ctcnet.simulate.cartridge_writer import write_simulated_cartridge
-from ctcnet.training.shipped_weights import WEIGHTS_FILE
+from ctcnet.training.shipped_weights import WEIGHTS_FILE, read_shipped
 
 pytestmark = [
     pytest.mark.integration,

@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from ctcnet.model_card import ModelCard
-from ctcnet.pretrained.shipped_model import read_shipped
 from ctcnet.training.checkpoint import card_of, read_checkpoint
 from ctcnet.training.command_line import main
+from ctcnet.training.shipped_weights import read_shipped
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("shipped_models")]
 

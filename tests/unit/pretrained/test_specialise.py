@@ -5,10 +5,10 @@ import torch
 from ctcnet.errors import ModelFileError, ModelPanelError
 from ctcnet.export.parity import random_crops
 from ctcnet.panel import Channel, Panel, load_panel
-from ctcnet.pretrained.shipped_model import read_shipped
 from ctcnet.pretrained.specialise import panel_network, specialise
 from ctcnet.pretrained.universal_network import build_universal, logits_of_parts
 from ctcnet.simulate.crop_stream import Part
+from ctcnet.training.shipped_weights import read_shipped
 from ctcnet.training.starting_weights import specialised_state
 
 pytestmark = pytest.mark.unit

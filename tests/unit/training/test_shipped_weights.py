@@ -13,9 +13,15 @@ from ctcnet.cli.models import find_model
 from ctcnet.errors import ModelFileError
 from ctcnet.labels import load_schema
 from ctcnet.panel import load_panel
-from ctcnet.pretrained.shipped_model import find_shipped, read_shipped, shipped_names, specialised_sha256
 from ctcnet.simulate.composition import CLASSES
-from ctcnet.training.shipped_weights import is_shipped_name, shadow_note
+from ctcnet.training.shipped_weights import (
+    find_shipped,
+    is_shipped_name,
+    read_shipped,
+    shadow_note,
+    shipped_names,
+    specialised_sha256,
+)
 
 pytestmark = pytest.mark.unit
 

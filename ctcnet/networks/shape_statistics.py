@@ -76,7 +76,7 @@ def _positions(count: int, like: Tensor) -> Tensor:
 def _powers_about_mean(profile: Tensor, total: Tensor) -> Tensor:
     """Powers 0 to 4 of positions measured from the profile's mean, (..., n, 5); profile (..., n), total (..., 1)."""
     x = _positions(profile.shape[-1], profile)
-    centred = x - (profile * x).sum(-1, keepdim=True) / total
+    centred = x - (profile * x).sum(profile.ndim - 1, keepdim=True) / total
     square = centred * centred
     return torch.stack([torch.ones_like(centred), centred, square, square * centred, square * square], dim=-1)
 
@@ -93,8 +93,9 @@ def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         mean weight (...,); real and imaginary parts of c_pq, (..., len(MOMENTS)) each.
     """
-    columns, rows = weights.sum(-2), weights.sum(-1)
-    total = columns.sum(-1, keepdim=True)
+    last = weights.ndim - 1  # onnxruntime does not reduce over an axis counted from the end where a batch is empty
+    columns, rows = weights.sum(last - 1), weights.sum(last)
+    total = columns.sum(last - 1, keepdim=True)
     least = _LEAST_MASS * weights.shape[-2] * weights.shape[-1]
     x, y = (_powers_about_mean(profile, total.clamp(min=_LEAST_TOTAL_SHARE * least)) for profile in (columns, rows))
     moments = (y.transpose(-1, -2) @ (weights @ x)).flatten(-2) / (total + least)

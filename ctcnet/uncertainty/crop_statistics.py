@@ -74,9 +74,10 @@ def _spread(blocks: Tensor, darkest: Tensor) -> Tensor:
     """Root mean square distance of the light above the darkest block from the middle, in crop edges: (N, C)."""
     light = blocks - darkest[:, :, None, None]
     y, x = (((torch.arange(n, device=blocks.device) + 0.5) / n - 0.5).to(blocks.dtype) for n in blocks.shape[2:])
-    square = (y.square()[:, None] + x.square()[None, :]).flatten()
+    # one column, no vector, which onnxruntime does not multiply with an empty batch
+    square = (y.square()[:, None] + x.square()[None, :]).flatten()[:, None]
     total = light.mean((2, 3)) + 1e-3
-    return torch.sqrt((light.flatten(2) @ square) / (light.shape[2] * light.shape[3]) / total + 1e-8)
+    return torch.sqrt((light.flatten(2) @ square).squeeze(2) / (light.shape[2] * light.shape[3]) / total + 1e-8)
 
 
 def _across_channels(brightest: Tensor, mean: Tensor, centred: Tensor, between: Tensor, noise: Tensor) -> Tensor:

@@ -54,6 +54,7 @@ def test_file_knows_what_the_checkpoint_does_not_know(make_predictor, tmp_path, 
     np.testing.assert_array_equal(
         found.unassigned, judge_unassigned(found.probabilities, found.atypicality, exported.card)
     )
+    assert [len(answer) for answer in exported.predict(crops[:0])] == [0, 0, 0, 0]
     assert found.unassigned.any()
     assert mode == "per_crop" or not found.unassigned.all()
     assert exported.cartridge_reference is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,18 @@ class Parity:
     embedding_difference: float
     atypicality_difference: float
     decisions_in_guard_band: int
+
+
+class Flips(NamedTuple):
+    """Decisions of N crops that differ, bool (N,) each.
+
+    Attributes:
+        inside: within the guard band of the card, where runtimes may differ.
+        outside: beyond it.
+    """
+
+    inside: np.ndarray
+    outside: np.ndarray
 
 
 def check_parity(reference: Predictor, exported: Predictor, where: str | Path, dtype: np.dtype) -> Parity:
@@ -155,12 +168,8 @@ def _near_a_threshold(expected: Predictions, found: Predictions, card: ModelCard
     return ((sets != others) & near).any(axis=1) | (np.abs(expected.atypicality - 1) < card.guard_band)
 
 
-def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, where: str | Path) -> int:
-    """Decisions that differ within the guard band.
-
-    Raises:
-        ParityError: one differs outside it.
-    """
+def decision_flips(expected: Predictions, found: Predictions, card: ModelCard) -> Flips:
+    """Crops that get another class, or that one side alone leaves unassigned."""
     ordered = np.sort(expected.probabilities, axis=1)
     close_classes = ordered[:, -1] - ordered[:, -2] < card.guard_band
     label_flips = expected.probabilities.argmax(axis=1) != found.probabilities.argmax(axis=1)
@@ -168,11 +177,22 @@ def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, whe
     if card.conformal is not None:  # whether the most probable class is in the set turns with that class
         close_threshold |= label_flips & close_classes
     refusal_flips = expected.unassigned != found.unassigned
-    outside = int((label_flips & ~close_classes).sum() + (refusal_flips & ~close_threshold).sum())
+    outside = (label_flips & ~close_classes) | (refusal_flips & ~close_threshold)
+    return Flips((label_flips | refusal_flips) & ~outside, outside)
+
+
+def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, where: str | Path) -> int:
+    """Decisions that differ within the guard band.
+
+    Raises:
+        ParityError: one differs outside it.
+    """
+    flips = decision_flips(expected, found, card)
+    outside = int(flips.outside.sum())
     if outside:
         raise ParityError(
             f"exported model decides differently for {outside} crops outside the guard band of {card.guard_band:g}",
             where=where,
             fix="report this with the checkpoint; no file was kept",
         )
-    return int((label_flips | refusal_flips).sum())
+    return int(flips.inside.sum())

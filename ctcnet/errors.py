@@ -90,6 +90,14 @@ class ParityError(CtcnetError):
     """An exported model does not give the answers of the model it was made from."""
 
 
+class ContractError(ModelFileError):
+    """An exported file is not what it says of itself, or does not give the answers that it was sent out with."""
+
+
+class DeadlineError(CtcnetError):
+    """A call of a model took longer than it may, and was ended."""
+
+
 class OutputError(CtcnetError):
     """An output cannot be written, or exists already."""
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ctcnet.contract.golden_sample import check_golden
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
+from ctcnet.export.golden_crops import golden_sample
 from ctcnet.export.onnx_file import metadata, trace, write_model
-from ctcnet.export.parity import Parity, check_parity
+from ctcnet.export.parity import LARGEST_DIFFERENCE, Parity, check_parity
 from ctcnet.model_card import ModelCard
 from ctcnet.output import check_output, new_output_file
 from ctcnet.runtime import OnnxPredictor
@@ -55,16 +57,21 @@ def export_predictor(
     Raises:
         SettingError: another ending, opset or type.
         OutputError: a file exists already or cannot be written.
-        ParityError: the file does not give the checkpoint's answers.
+        ParityError, ContractError: the file does not give the checkpoint's answers.
     """
     output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
     card = predictor.card
     with torch.no_grad():
         graph = CropGraph(predictor.network.deployable(), card, predictor.atypicality)
         model = trace(graph, card, opset, input_dtype)
+    dtype = np.dtype(input_dtype)
+    golden = golden_sample(predictor, dtype, LARGEST_DIFFERENCE)
+    properties = metadata(card, "crop", opset, input_dtype, golden.to_text(), predictor.cartridge_reference)
     with new_output_file(output, overwrite=overwrite) as part:
-        write_model(model, metadata(card, opset, input_dtype, predictor.cartridge_reference), part)
-        parity = check_parity(predictor, OnnxPredictor(part), output, np.dtype(input_dtype))
+        write_model(model, properties, part)
+        exported = OnnxPredictor(part)
+        parity = check_parity(predictor, exported, output, dtype)
+        check_golden(golden, exported, dtype, output)
         _write_card(card, card_path, readme_path, overwrite)
     return ExportResult(output, card_path, readme_path, parity)
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import CropGraph
+from ctcnet.export.made_with import made_with
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
-from ctcnet.runtime.onnx_predictor import CARD_PROPERTY, CARTRIDGE_PROPERTY, INPUTS, OUTPUTS
+from ctcnet.runtime.onnx_predictor import CARTRIDGE_PROPERTY, INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
     import onnx
@@ -77,36 +79,33 @@ def _for_old_runtimes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def metadata(
-    card: ModelCard, opset: int, input_dtype: str, cartridges: CartridgeReference | None = None
+    card: ModelCard,
+    graph: str,
+    opset: int,
+    input_dtype: str,
+    golden_sample: str,
+    cartridges: CartridgeReference | None = None,
 ) -> dict[str, str]:
-    """Metadata properties of the file: the card as JSON, and what other programs want to know one by one."""
-    levels, panel = card.normalization, card.panel
-    thresholds: dict[str, float | tuple[float, ...]] = {"unassigned_below": card.unassigned_below}
-    if card.conformal is not None:
-        thresholds |= {"conformal_alpha": card.conformal.alpha, "conformal": card.conformal.thresholds}
+    """Metadata properties of the file, those of `ctcnet.contract.fields.FIELDS`.
+
+    Args:
+        card: the model's.
+        graph: kind of graph.
+        opset, input_dtype: as traced.
+        golden_sample: text of a sample with the answers to it.
+        cartridges: reference of cartridges, where the model has one.
+    """
     reference = {} if cartridges is None else {CARTRIDGE_PROPERTY: cartridges.to_text()}
     return reference | {
-        CARD_PROPERTY: json.dumps(card.to_dict()),
-        "name": card.name,
-        "panel": ",".join(panel.markers),
-        "roles": ",".join(panel.roles),
-        "bit_depth": str(panel.bit_depth),
-        "pixel_size_um": repr(card.pixel_size_um),
-        "crop_size_px": str(card.crop_size_px),
+        "contract": str(CONTRACT_VERSION),
+        "graph": graph,
         "input_dtype": input_dtype,
-        "classes": ",".join(card.labels.classes),
-        "temperature": repr(card.temperature),
-        "thresholds": json.dumps(thresholds),
-        "training_prior": json.dumps(card.training_prior),
-        "normalization": json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale}),
-        "guard_band": repr(card.guard_band),
-        "training_data_sha256": card.training_data.sha256,
-        "software_version": card.software_version,
-        "intended_use": card.intended_use,
-        "licence": card.licence,
         "opset": str(opset),
         "ir_version": str(IR_VERSION),
         "least_onnxruntime": LEAST_ONNXRUNTIME,
+        "made_with": json.dumps(made_with()),
+        **card_properties(card, graph),
+        "golden_sample": golden_sample,
     }
 
 

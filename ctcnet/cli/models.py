@@ -15,8 +15,8 @@ from ctcnet.extras import import_extra
 from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel, load_panel
 from ctcnet.resources import resource_dir
-from ctcnet.runtime import OnnxPredictor, Predictor
-from ctcnet.runtime.onnx_predictor import check_threads
+from ctcnet.runtime import OnnxPredictor, Predictor, SessionSettings
+from ctcnet.runtime.session import check_threads
 from ctcnet.training.shipped_weights import (
     WEIGHTS_FILE,
     find_shipped,
@@ -52,7 +52,7 @@ def load_predictor(
     check_threads(threads)
     path = find_model(path)
     if path.suffix == ".onnx":
-        return OnnxPredictor(path, provider=_onnx_provider(device), threads=threads)
+        return OnnxPredictor(path, SessionSettings(_onnx_provider(device), threads))
     if is_shipped(path):
         return load_shipped(path, panel, device, threads)
     return load_checkpoint(path, device, threads)

@@ -3,5 +3,6 @@
 from ctcnet.runtime.crop_prediction import classify_crops, predict_crops
 from ctcnet.runtime.onnx_predictor import OnnxPredictor
 from ctcnet.runtime.predictions import Predictions, Predictor
+from ctcnet.runtime.session import SessionSettings
 
-__all__ = ["OnnxPredictor", "Predictions", "Predictor", "classify_crops", "predict_crops"]
+__all__ = ["OnnxPredictor", "Predictions", "Predictor", "SessionSettings", "classify_crops", "predict_crops"]

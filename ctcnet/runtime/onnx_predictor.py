@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
 from ctcnet.runtime.predictions import Predictions
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from ctcnet.runtime.session import ModelSession, SessionSettings
 
 CARD_PROPERTY = "ctcnet_card"
 """Metadata property of the ONNX file that holds the model card as JSON."""
@@ -25,9 +22,6 @@ CARTRIDGE_PROPERTY = "ctcnet_cartridges"
 
 INPUTS = ("crops", "background", "scale")
 OUTPUTS = ("probabilities", "unassigned", "atypicality", "embedding")
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-MOST_THREADS = 256
-"""More make onnxruntime end the process where memory for their stacks is short."""
 
 _DTYPES = {"tensor(uint16)": np.dtype(np.uint16), "tensor(float)": np.dtype(np.float32)}
 
@@ -37,22 +31,27 @@ class OnnxPredictor:
 
     Args:
         path: ONNX file written by `ctcnet export`.
-        provider: 'cpu' or 'cuda'; another one is never used in its stead.
-        threads: threads within one operation; None leaves the choice to onnxruntime.
+        settings: how to run it.
+        expected_sha256: hash that the file must have; None takes that of the signature file beside it, where there is
+            one.
 
     Attributes:
         card: the model's card.
+        properties: the file's metadata.
         input_dtype: uint16 or float32, the type of crops that the graph takes.
         cartridge_reference: what the leukocytes of cartridges are like; None where the file holds none.
 
     Raises:
-        ModelFileError: no such file, no ONNX model, no card, or the provider is not to be had.
-        SettingError: unknown provider, or an impossible number of threads.
+        ModelFileError: no such file, one that is no ONNX model, is not allowed (see `ctcnet.runtime.model_file`), was
+            changed or has no card, or the provider is not to be had.
     """
 
-    def __init__(self, path: str | Path, provider: str = "cpu", threads: int | None = None) -> None:
-        self._session = _open_session(Path(path), provider, threads)
-        self.card: ModelCard = _read_card(self._session, path)
+    def __init__(
+        self, path: str | Path, settings: SessionSettings | None = None, *, expected_sha256: str | None = None
+    ) -> None:
+        self._session = ModelSession(path, settings or SessionSettings(), expected_sha256)
+        self.properties = self._session.properties
+        self.card: ModelCard = _read_card(self.properties, path)
         self.input_dtype = _check_graph(self._session, path)
         _check_sizes(self._session, self.card, path)
         self.cartridge_reference = _read_reference(self._session, path)
@@ -69,6 +68,7 @@ class OnnxPredictor:
         Raises:
             ModelPanelError: the number of channels is not the model's.
             SettingError: another shape or type, or levels that cannot be.
+            DeadlineError: the call took longer than the settings allow.
         """
         self._check_shape(crops)
         feed = {
@@ -76,7 +76,7 @@ class OnnxPredictor:
             "background": check_level(background, "background", crops.shape[1]),
             "scale": check_level(scale, "scale", crops.shape[1]),
         }
-        return Predictions(*(np.asarray(value) for value in self._session.run(list(OUTPUTS), feed)))
+        return Predictions(*self._session.run(OUTPUTS, feed))
 
     def _check_shape(self, crops: np.ndarray) -> None:
         channels, side = len(self.card.panel.channels), self.card.crop_size_px
@@ -117,55 +117,8 @@ def check_level(level: np.ndarray | None, name: str, channels: int) -> np.ndarra
     return values
 
 
-def check_threads(threads: int | None) -> None:
-    """Raise SettingError unless `threads` is None or 1 to `MOST_THREADS`."""
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        what = "threads is below 1" if threads < 1 else "threads are too many"
-        raise SettingError(what, where="threads", expected=f"1 to {MOST_THREADS}", found=str(threads))
-
-
-def _open_session(path: Path, provider: str, threads: int | None) -> InferenceSession:
-    if provider not in PROVIDERS:
-        raise SettingError(f"unknown provider '{provider}'", expected=f"one of: {', '.join(PROVIDERS)}")
-    check_threads(threads)
-    if not path.is_file():
-        raise ModelFileError("no such file", where=path, expected="an ONNX file written by ctcnet export")
-    import onnxruntime
-
-    wanted = PROVIDERS[provider]
-    if wanted not in onnxruntime.get_available_providers():
-        raise _provider_error(path, wanted, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=[wanted])
-    except Exception as cause:  # onnxruntime's own exceptions share no base class
-        raise ModelFileError(
-            "cannot be loaded as an ONNX model",
-            where=path,
-            expected="an ONNX file written by ctcnet export",
-            found=str(cause).splitlines()[0],
-            fix=f"export the model again, or bring onnxruntime (here {onnxruntime.__version__}) up to date",
-        ) from cause
-    if session.get_providers()[0] != wanted:
-        raise _provider_error(path, wanted, session.get_providers())
-    return session
-
-
-def _provider_error(path: Path, wanted: str, found: Sequence[str]) -> ModelFileError:
-    return ModelFileError(
-        "cannot run on the device asked for",
-        where=path,
-        expected=wanted,
-        found=", ".join(found),
-        fix="ask for the device 'cpu', or install the package onnxruntime-gpu with its CUDA libraries",
-    )
-
-
-def _read_card(session: InferenceSession, path: str | Path) -> ModelCard:
-    text = session.get_modelmeta().custom_metadata_map.get(CARD_PROPERTY)
+def _read_card(properties: Mapping[str, str], path: str | Path) -> ModelCard:
+    text = properties.get(CARD_PROPERTY)
     if text is None:
         raise ModelFileError(
             "has no model card",
@@ -175,24 +128,24 @@ def _read_card(session: InferenceSession, path: str | Path) -> ModelCard:
         )
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as cause:
+    except (ValueError, RecursionError) as cause:
         raise ModelFileError("has a card that is no JSON", where=path, fix="export the model again") from cause
     if not isinstance(content, dict):
         raise ModelFileError("has a card that is no mapping", where=path, fix="export the model again")
     return card_from_dict(content, where=path)
 
 
-def _read_reference(session: InferenceSession, path: str | Path) -> CartridgeReference | None:
-    text = session.get_modelmeta().custom_metadata_map.get(CARTRIDGE_PROPERTY)
+def _read_reference(session: ModelSession, path: str | Path) -> CartridgeReference | None:
+    text = session.properties.get(CARTRIDGE_PROPERTY)
     if text is None:
         return None
-    width = next(node.shape[1] for node in session.get_outputs() if node.name == "embedding")
+    width = next(node.shape[1] for node in session.outputs if node.name == "embedding")
     return reference_from_text(text, width if isinstance(width, int) else None, path)
 
 
-def _check_graph(session: InferenceSession, path: str | Path) -> np.dtype:
-    inputs = {node.name: node for node in session.get_inputs()}
-    outputs = [node.name for node in session.get_outputs()]
+def _check_graph(session: ModelSession, path: str | Path) -> np.dtype:
+    inputs = {node.name: node for node in session.inputs}
+    outputs = [node.name for node in session.outputs]
     if tuple(inputs) != INPUTS or set(outputs) != set(OUTPUTS) or inputs["crops"].type not in _DTYPES:
         raise ModelFileError(
             "has other inputs or outputs",
@@ -204,9 +157,9 @@ def _check_graph(session: InferenceSession, path: str | Path) -> np.dtype:
     return _DTYPES[inputs["crops"].type]
 
 
-def _check_sizes(session: InferenceSession, card: ModelCard, path: str | Path) -> None:
+def _check_sizes(session: ModelSession, card: ModelCard, path: str | Path) -> None:
     """Raise ModelFileError where the graph's sizes, as far as they are fixed, are not those on the card."""
-    nodes = {node.name: node for node in (*session.get_inputs(), *session.get_outputs())}
+    nodes = {node.name: node for node in (*session.inputs, *session.outputs)}
     channels, side = len(card.panel.channels), card.crop_size_px
     wanted = {"crops": (channels, side, side), "probabilities": (len(card.labels.classes),)}
     for name, sizes in wanted.items():

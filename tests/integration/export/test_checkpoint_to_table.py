@@ -12,7 +12,7 @@ from ctcnet.labels import load_schema
 from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
 from ctcnet.networks import build_classifier
 from ctcnet.panel import load_panel
-from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime import OnnxPredictor, SessionSettings
 from ctcnet.training.checkpoint import write_model
 
 pytestmark = pytest.mark.integration
@@ -79,4 +79,4 @@ def test_onnx_file_gives_the_table_of_the_checkpoint(manifest, tmp_path, capsys,
     p, q = (np.stack([table[name].to_numpy() for name in names], axis=1) for table in tables)
     np.testing.assert_allclose(p, q, atol=1e-4)
     assert p.std(axis=0).max() > 0.02, "answers that do not depend on the crops would prove nothing"
-    assert OnnxPredictor(model, threads=1).input_dtype == np.dtype(dtype)
+    assert OnnxPredictor(model, SessionSettings(threads=1)).input_dtype == np.dtype(dtype)

@@ -4,10 +4,11 @@ import numpy as np
 import onnx
 import pytest
 
+from ctcnet.contract.fields import FIELDS
 from ctcnet.errors import OutputError, ParityError, SettingError
 from ctcnet.export import export_predictor
 from ctcnet.export.parity import random_crops
-from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime import OnnxPredictor, SessionSettings
 from ctcnet.runtime.conformal import judge_unassigned
 
 pytestmark = pytest.mark.unit
@@ -26,7 +27,7 @@ def test_file_answers_as_the_checkpoint(make_predictor, tmp_path, mode, dtype, c
     result = export_predictor(predictor, tmp_path / "m.onnx", input_dtype=dtype)
     assert capfd.readouterr() == ("", "")
     assert result.parity.probability_difference < 1e-5
-    exported = OnnxPredictor(result.model, threads=1)
+    exported = OnnxPredictor(result.model, SessionSettings(threads=1))
     crops = random_crops(predictor.card, 5, np.random.default_rng(3)).astype(dtype)
     levels = np.array([30, 40], np.float32), np.array([500, np.nan], np.float32)
     for given in ((None, None), levels):
@@ -42,7 +43,7 @@ def test_file_knows_what_the_checkpoint_does_not_know(make_predictor, tmp_path, 
     predictor = make_predictor(mode, uncertain=True)
     result = export_predictor(predictor, tmp_path / "m.onnx")
     assert result.parity.atypicality_difference < 1e-4
-    exported = OnnxPredictor(result.model, threads=1)
+    exported = OnnxPredictor(result.model, SessionSettings(threads=1))
     assert exported.card == predictor.card
     rng = np.random.default_rng(3)
     noise = rng.uniform(0, 1, (64, 2, 8, 8)) * np.array([400, 300])[:, None, None] + np.array([100, 50])[:, None, None]
@@ -70,7 +71,7 @@ def test_crop_without_numbers_is_unassigned_in_the_file_too(make_predictor, tmp_
     crops = random_crops(predictor.card, 3, np.random.default_rng(3)).astype(np.float32)
     crops[1] = np.nan
     assert predictor.predict(crops).unassigned[1]
-    assert OnnxPredictor(model, threads=1).predict(crops).unassigned[1]
+    assert OnnxPredictor(model, SessionSettings(threads=1)).predict(crops).unassigned[1]
 
 
 def test_file_is_one_that_old_runtimes_load(exported):
@@ -97,6 +98,8 @@ def test_metadata_says_what_other_programs_need(exported):
     assert properties["training_data_sha256"] == "ab" * 32
     assert properties["least_onnxruntime"] == "1.17"
     assert "research use only" in properties["intended_use"]
+    assert {"ctcnet", "torch", "onnxruntime"} <= {entry["name"] for entry in json.loads(properties["made_with"])}
+    assert set(properties) == {field.name for field in FIELDS["crop"] if not field.optional}
     assert json.loads(properties["ctcnet_card"]) == predictor.card.to_dict() == json.loads(result.card.read_text())
     assert "research use only" in result.readme.read_text()
 
@@ -139,4 +142,4 @@ def test_overwrite_replaces_all_three(make_predictor, tmp_path):
         (tmp_path / name).write_text("older")
     result = export_predictor(make_predictor("fixed"), tmp_path / "m.onnx", overwrite=True)
     assert json.loads(result.card.read_text())["normalization"]["mode"] == "fixed"
-    assert OnnxPredictor(result.model, threads=1).card.normalization.mode == "fixed"
+    assert OnnxPredictor(result.model, SessionSettings(threads=1)).card.normalization.mode == "fixed"

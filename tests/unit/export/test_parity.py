@@ -6,7 +6,7 @@ import pytest
 from ctcnet.errors import ParityError
 from ctcnet.export.parity import _near_a_threshold, check_parity, random_crops
 from ctcnet.model_card import ConformalCard
-from ctcnet.runtime import OnnxPredictor, Predictions
+from ctcnet.runtime import OnnxPredictor, Predictions, SessionSettings
 
 pytestmark = pytest.mark.unit
 
@@ -25,7 +25,7 @@ class _Disturbed:
 
 @pytest.fixture
 def predictor(write_linear_model):
-    return OnnxPredictor(write_linear_model(), threads=1)
+    return OnnxPredictor(write_linear_model(), SessionSettings(threads=1))
 
 
 def _check(predictor, disturb):

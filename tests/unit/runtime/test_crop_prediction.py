@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from ctcnet.errors import ManifestError, ModelPanelError, SettingError
 from ctcnet.normalization import per_crop_levels
 from ctcnet.panel import Channel, Panel
-from ctcnet.runtime import OnnxPredictor, classify_crops, predict_crops
+from ctcnet.runtime import OnnxPredictor, SessionSettings, classify_crops, predict_crops
 from ctcnet.runtime.crop_prediction import _batches_of_equal_levels
 from ctcnet.runtime.predictions import entropy_nats
 
 pytestmark = pytest.mark.unit
+
+ONE_THREAD = SessionSettings(threads=1)
 
 
 @dataclass
@@ -42,7 +44,7 @@ def test_each_crop_meets_its_own_cartridge_in_order(
     write_linear_model, two_channel_card, linear_probabilities, batch_size
 ):
     crops = _crops(two_channel_card)
-    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops, batch_size=batch_size)
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), ONE_THREAD), crops, batch_size=batch_size)
     expected = linear_probabilities(crops.pixels, crops.background, crops.scale)
     np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
     assert set(levels) == {"cartridge"}
@@ -51,7 +53,7 @@ def test_each_crop_meets_its_own_cartridge_in_order(
 
 def test_rows_without_levels_use_the_models_own_and_say_so(write_linear_model, two_channel_card, linear_probabilities):
     crops = _crops(two_channel_card, unstated=(2, 20))
-    predictor = OnnxPredictor(write_linear_model(), threads=1)
+    predictor = OnnxPredictor(write_linear_model(), ONE_THREAD)
     with pytest.warns(UserWarning, match="2 of 23"):
         answer, levels = classify_crops(predictor, crops)
     assert list(np.flatnonzero(levels == "model")) == [2, 20]
@@ -61,7 +63,7 @@ def test_rows_without_levels_use_the_models_own_and_say_so(write_linear_model, t
 
 def test_the_models_own_levels_can_be_asked_for(write_linear_model, two_channel_card, linear_probabilities):
     crops = _crops(two_channel_card)
-    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops, levels="model")
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), ONE_THREAD), crops, levels="model")
     nan = np.full(2, np.nan)
     np.testing.assert_allclose(answer.probabilities, linear_probabilities(crops.pixels, nan, nan), atol=1e-5)
     assert set(levels) == {"model"}
@@ -69,7 +71,7 @@ def test_the_models_own_levels_can_be_asked_for(write_linear_model, two_channel_
 
 def test_fixed_mode_never_uses_the_cartridge(write_linear_model, two_channel_card, linear_probabilities):
     crops = _crops(two_channel_card)
-    answer, levels = classify_crops(OnnxPredictor(write_linear_model(mode="fixed"), threads=1), crops)
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(mode="fixed"), ONE_THREAD), crops)
     nan = np.full(2, np.nan)
     np.testing.assert_allclose(answer.probabilities, linear_probabilities(crops.pixels, nan, nan), atol=1e-5)
     assert set(levels) == {"model"}
@@ -77,7 +79,7 @@ def test_fixed_mode_never_uses_the_cartridge(write_linear_model, two_channel_car
 
 def test_per_crop_levels_are_those_of_the_definition(write_linear_model, two_channel_card, linear_probabilities):
     crops = _crops(two_channel_card)
-    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops, levels="per_crop")
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), ONE_THREAD), crops, levels="per_crop")
     expected = linear_probabilities(crops.pixels, *per_crop_levels(crops.pixels, 64.0))
     np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
     assert set(levels) == {"per_crop"}
@@ -87,11 +89,11 @@ def test_levels_for_some_channels_only_are_refused(write_linear_model, two_chann
     crops = _crops(two_channel_card)
     crops.background[3, 1] = np.nan
     with pytest.raises(ManifestError, match="row 4"):
-        classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops)
+        classify_crops(OnnxPredictor(write_linear_model(), ONE_THREAD), crops)
 
 
 def test_channels_are_matched_by_name(write_linear_model, two_channel_card):
-    predictor = OnnxPredictor(write_linear_model(), threads=1)
+    predictor = OnnxPredictor(write_linear_model(), ONE_THREAD)
     crops = _crops(two_channel_card)
     expected, _ = classify_crops(predictor, crops)
     channels = (Channel("ck", "epithelial"), Channel("extra", "none"), Channel("DAPI", "nucleus"))
@@ -118,11 +120,11 @@ def test_channels_are_matched_by_name(write_linear_model, two_channel_card):
 def test_another_panel_is_refused(write_linear_model, two_channel_card, channels):
     crops = replace(_crops(two_channel_card), panel=Panel("other", channels, 12))
     with pytest.raises(ModelPanelError, match="two_channels"):
-        classify_crops(OnnxPredictor(write_linear_model(), threads=1), crops)
+        classify_crops(OnnxPredictor(write_linear_model(), ONE_THREAD), crops)
 
 
 def test_another_bit_depth_needs_cartridge_levels(write_linear_model, two_channel_card):
-    predictor = OnnxPredictor(write_linear_model(), threads=1)
+    predictor = OnnxPredictor(write_linear_model(), ONE_THREAD)
     crops = _crops(two_channel_card)
     crops.panel = replace(crops.panel, bit_depth=16)
     classify_crops(predictor, crops)
@@ -131,7 +133,7 @@ def test_another_bit_depth_needs_cartridge_levels(write_linear_model, two_channe
 
 
 def test_no_crops_give_no_predictions(write_linear_model, two_channel_card):
-    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), threads=1), _crops(two_channel_card, count=0))
+    answer, levels = classify_crops(OnnxPredictor(write_linear_model(), ONE_THREAD), _crops(two_channel_card, count=0))
     assert answer.probabilities.shape == (0, 5)
     assert len(levels) == 0
 
@@ -141,7 +143,7 @@ def test_unknown_options_are_refused(write_linear_model, two_channel_card, optio
     crops = _crops(two_channel_card)
     with pytest.raises(SettingError):
         predict_crops(
-            OnnxPredictor(write_linear_model(), threads=1),
+            OnnxPredictor(write_linear_model(), ONE_THREAD),
             lambda rows: crops.pixels[rows],
             np.arange(23),
             crops.background,

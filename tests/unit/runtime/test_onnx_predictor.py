@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
-from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime import OnnxPredictor, SessionSettings
 
 pytestmark = pytest.mark.unit
+
+ONE_THREAD = SessionSettings(threads=1)
 
 NAN = np.full(2, np.nan, dtype=np.float32)
 
@@ -19,7 +21,7 @@ def _crops(count: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 64])
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_answers_equal_an_independent_reference(write_linear_model, linear_probabilities, count, dtype):
-    predictor = OnnxPredictor(write_linear_model(dtype=dtype), threads=1)
+    predictor = OnnxPredictor(write_linear_model(dtype=dtype), ONE_THREAD)
     crops = _crops(count)
     background, scale = np.array([10, 20], np.float32), np.array([300, 500], np.float32)
     for levels in ((background, scale), (None, None), (background, NAN)):
@@ -38,7 +40,7 @@ def test_card_comes_from_the_file(write_linear_model, two_channel_card):
 
 
 def test_uint8_is_taken_as_counts(write_linear_model):
-    predictor = OnnxPredictor(write_linear_model(), threads=1)
+    predictor = OnnxPredictor(write_linear_model(), ONE_THREAD)
     crops = (_crops(3) // 4).astype(np.uint8)
     expected = predictor.predict(crops.astype(np.uint16)).probabilities
     np.testing.assert_array_equal(predictor.predict(crops).probabilities, expected)
@@ -56,7 +58,7 @@ def test_uint8_is_taken_as_counts(write_linear_model):
 )
 def test_crops_that_do_not_fit_are_refused(write_linear_model, crops, error):
     with pytest.raises(error):
-        OnnxPredictor(write_linear_model(), threads=1).predict(crops)
+        OnnxPredictor(write_linear_model(), ONE_THREAD).predict(crops)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_crops_that_do_not_fit_are_refused(write_linear_model, crops, error):
 )
 def test_impossible_levels_are_refused(write_linear_model, background, scale):
     with pytest.raises(SettingError, match=r"background|scale"):
-        OnnxPredictor(write_linear_model(), threads=1).predict(_crops(1), np.array(background), np.array(scale))
+        OnnxPredictor(write_linear_model(), ONE_THREAD).predict(_crops(1), np.array(background), np.array(scale))
 
 
 def test_cuda_is_never_replaced_by_the_cpu(write_linear_model, monkeypatch):
@@ -73,7 +75,7 @@ def test_cuda_is_never_replaced_by_the_cpu(write_linear_model, monkeypatch):
     path = write_linear_model()
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ModelFileError, match="CUDAExecutionProvider"):
-        OnnxPredictor(path, provider="cuda")
+        OnnxPredictor(path, SessionSettings("cuda"))
 
 
 def test_session_that_fell_back_is_refused(write_linear_model, monkeypatch):
@@ -87,7 +89,7 @@ def test_session_that_fell_back_is_refused(write_linear_model, monkeypatch):
         onnxruntime, "InferenceSession", lambda path, options, providers: real(path, providers=["CPUExecutionProvider"])
     )
     with pytest.raises(ModelFileError, match="device asked for"):
-        OnnxPredictor(path, provider="cuda")
+        OnnxPredictor(path, SessionSettings("cuda"))
 
 
 def _corrupt(path: Path) -> None:
@@ -140,9 +142,3 @@ def test_graph_with_other_outputs_is_refused(write_linear_model):
     onnx.save_model(model, str(path))
     with pytest.raises(ModelFileError, match="inputs or outputs"):
         OnnxPredictor(path)
-
-
-@pytest.mark.parametrize("options", [{"provider": "tpu"}, {"threads": 0}])
-def test_unknown_options_are_refused(write_linear_model, options):
-    with pytest.raises(SettingError):
-        OnnxPredictor(write_linear_model(), **options)

@@ -17,7 +17,7 @@ heavy="$("$root/.venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path
 fails_naming_the_command() {
     local output code=0
     output="$("$ctcnet" "$@" 2>&1)" || code=$?
-    [ "$code" -eq 2 ] && grep -qE 'pip install "ctcnet\[(train|scan)\]"' <<<"$output" && return 0
+    [ "$code" -eq 2 ] && grep -qE 'pip install "ctcnet\[(train|scan|sign)\]"' <<<"$output" && return 0
     printf 'error: "ctcnet %s" without its extra exited %s and printed:\n%s\n' "$*" "$code" "$output" >&2
     return 1
 }
@@ -36,12 +36,19 @@ test -s results/cartridge/report.html
 with_training "$ctcnet" export ctcnet-s --panel ctc5 -o shipped.onnx
 with_training "$ctcnet" classify ctcnet-s crops/manifest.csv --panel ctc5 -o shipped.csv
 with_training "$ctcnet" spillover --help > spillover.txt
+with_training "$ctcnet" verify model.onnx --against run/best.ckpt
+with_training "$ctcnet" sign --new-key laboratory
+with_training "$ctcnet" sign model.onnx --key laboratory.pem
+with_training "$ctcnet" verify model.onnx --key laboratory.pub.pem
 with_training "$ctcnet" evaluate model.onnx crops/manifest.csv -o evaluation --bootstrap 50
 
 # With the base dependencies alone.
 "$ctcnet" --version
 "$ctcnet" check crops/manifest.csv --panel ctc5 --labels five_class
 "$ctcnet" pack crops/manifest.csv --panel ctc5 --labels five_class -o store
+"$ctcnet" verify model.onnx
+"$ctcnet" card model.onnx
+"$ctcnet" card ctcnet-s --json
 "$ctcnet" classify model.onnx store -o predictions.parquet
 "$ctcnet" classify model.onnx crops/manifest.csv -o predictions.csv
 fails_naming_the_command simulate crops more --count 10 --seed 0
@@ -49,6 +56,8 @@ fails_naming_the_command train fit --config five_class
 fails_naming_the_command scan cartridge --model model.onnx -o other
 fails_naming_the_command simulate cartridge more --layout celltracks --frames 2 --nuclei-per-frame 20 --seed 0
 fails_naming_the_command export run/best.ckpt -o other.onnx
+fails_naming_the_command verify model.onnx --against run/best.ckpt
+fails_naming_the_command sign --new-key other
 fails_naming_the_command evaluate model.onnx crops/manifest.csv -o other
 fails_naming_the_command classify run/best.ckpt store -o other.parquet
 fails_naming_the_command classify ctcnet-s store -o other.parquet

@@ -47,16 +47,10 @@ def run(args: argparse.Namespace) -> int:
     result = export.export_predictor(
         predictor, args.output, opset=args.opset, input_dtype=args.input_dtype, overwrite=args.overwrite
     )
-    parity = result.parity
     print(
         f"wrote {result.model} ({result.model.stat().st_size / 1e6:.2f} MB), {result.card.name}, {result.readme.name}"
     )
-    print(
-        f"parity with the checkpoint over {parity.crops} predictions in batches of 1, 2, 7 and 64: "
-        f"worst difference {parity.probability_difference:.2g} in a probability, "
-        f"{parity.embedding_difference:.2g} relative in the embedding; every decision equal"
-        + (f" but {parity.decisions_in_guard_band} in the guard band" if parity.decisions_in_guard_band else "")
-    )
+    print(f"parity with the checkpoint over {result.parity.to_text()}")
     return 0
 
 

@@ -10,10 +10,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from ctcnet import __version__
-from ctcnet.cli import check, classify, evaluate, export, pack, scan, simulate, spillover, train
+from ctcnet.cli import (
+    card,
+    check,
+    classify,
+    evaluate,
+    export,
+    pack,
+    scan,
+    sign,
+    simulate,
+    spillover,
+    train,
+    verify,
+)
 from ctcnet.errors import CtcnetError
 
-_VERBS = (simulate, check, pack, train, evaluate, export, classify, scan, spillover)
+_VERBS = (simulate, check, pack, train, evaluate, export, verify, sign, card, classify, scan, spillover)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words after `ctcnet`; None takes them from the command line.
 
     Returns:
-        Exit code: 0 done, 1 a check found what makes training wrong, 2 bad input, 130 interrupted.
+        Exit code: 0 done, 1 a check found what is wrong, 2 bad input, 130 interrupted.
     """
     args = build_parser().parse_args(arguments)
     try:

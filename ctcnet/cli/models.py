@@ -91,6 +91,17 @@ def find_model(path: str | Path) -> Path:
     return path
 
 
+def onnx_file(path: Path) -> Path:
+    """The path of an ONNX file, for verbs that take nothing else.
+
+    Raises:
+        ModelFileError: no such file, or another ending.
+    """
+    if path.suffix != ".onnx" or not path.is_file():
+        raise ModelFileError("is no ONNX file", where=path, expected="a .onnx file that ctcnet export wrote")
+    return path
+
+
 def is_shipped(path: Path) -> bool:
     """Whether a file that `find_model` found holds the weights of a shipped model."""
     return path.name == WEIGHTS_FILE

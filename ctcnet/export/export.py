@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ctcnet.contract.golden_sample import check_golden
+from ctcnet.contract.sbom import sbom_path
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
 from ctcnet.export.golden_crops import golden_sample
@@ -18,6 +19,7 @@ from ctcnet.export.parity import LARGEST_DIFFERENCE, Parity, check_parity
 from ctcnet.model_card import ModelCard
 from ctcnet.output import check_output, new_output_file
 from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime.signature_file import signature_path
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def export_predictor(
         parity = check_parity(predictor, exported, output, dtype)
         check_golden(golden, exported, dtype, output)
         _write_card(card, card_path, readme_path, overwrite)
+        for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
+            older.unlink(missing_ok=True)
     return ExportResult(output, card_path, readme_path, parity)
 
 
@@ -87,7 +91,7 @@ def check_export_output(output: str | Path, *, overwrite: bool) -> tuple[Path, P
     if output.suffix != ".onnx":
         raise SettingError("output is no .onnx file", where=output, fix="give a path that ends in .onnx")
     card, readme = output.with_suffix(".card.json"), output.with_suffix(".README.md")
-    for path in (output, card, readme):
+    for path in (output, card, readme, signature_path(output), sbom_path(output)):
         check_output(path, overwrite=overwrite)
     return output, card, readme
 

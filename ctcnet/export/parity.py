@@ -20,6 +20,8 @@ LARGEST_DIFFERENCE = 1e-4
 LARGEST_ATYPICALITY_DIFFERENCE = 1e-3
 """Largest difference between atypicalities that is let through, relative to the larger of 1 and the value."""
 
+_FIX = "do not use this export; report it with the checkpoint"
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -38,6 +40,15 @@ class Parity:
     embedding_difference: float
     atypicality_difference: float
     decisions_in_guard_band: int
+
+    def to_text(self) -> str:
+        """What was found, in words."""
+        excused = f" but {self.decisions_in_guard_band} in the guard band" if self.decisions_in_guard_band else ""
+        return (
+            f"{self.crops} predictions in batches of 1, 2, 7 and 64: "
+            f"worst difference {self.probability_difference:.2g} in a probability, "
+            f"{self.embedding_difference:.2g} relative in the embedding; every decision equal{excused}"
+        )
 
 
 class Flips(NamedTuple):
@@ -117,15 +128,7 @@ def _probability_difference(expected: Predictions, found: Predictions, where: st
         ParityError: it is above `LARGEST_DIFFERENCE`, or no number.
     """
     difference = _largest(expected.probabilities - found.probabilities)
-    if difference > LARGEST_DIFFERENCE:
-        raise ParityError(
-            "exported model does not give the checkpoint's probabilities",
-            where=where,
-            expected=f"a largest difference of {LARGEST_DIFFERENCE:g}",
-            found=f"{difference:.3g}",
-            fix="report this with the checkpoint; no file was kept",
-        )
-    return difference
+    return _within(difference, LARGEST_DIFFERENCE, "probabilities", where)
 
 
 def _atypicality_difference(expected: Predictions, found: Predictions, where: str | Path) -> float:
@@ -139,13 +142,17 @@ def _atypicality_difference(expected: Predictions, found: Predictions, where: st
         return 0.0
     reference = expected.atypicality[there]
     difference = _largest((reference - found.atypicality[there]) / np.maximum(1, np.abs(reference)))
-    if difference > LARGEST_ATYPICALITY_DIFFERENCE:
+    return _within(difference, LARGEST_ATYPICALITY_DIFFERENCE, "atypicality", where)
+
+
+def _within(difference: float, limit: float, what: str, where: str | Path) -> float:
+    if difference > limit:
         raise ParityError(
-            "exported model does not give the checkpoint's atypicality",
+            f"exported model does not give the checkpoint's {what}",
             where=where,
-            expected=f"a largest difference of {LARGEST_ATYPICALITY_DIFFERENCE:g}",
+            expected=f"a largest difference of {limit:g}",
             found=f"{difference:.3g}",
-            fix="report this with the checkpoint; no file was kept",
+            fix=_FIX,
         )
     return difference
 
@@ -193,6 +200,6 @@ def _count_flips(expected: Predictions, found: Predictions, card: ModelCard, whe
         raise ParityError(
             f"exported model decides differently for {outside} crops outside the guard band of {card.guard_band:g}",
             where=where,
-            fix="report this with the checkpoint; no file was kept",
+            fix=_FIX,
         )
     return int(flips.inside.sum())

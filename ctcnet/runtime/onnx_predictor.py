@@ -44,6 +44,7 @@ class OnnxPredictor:
     Raises:
         ModelFileError: no such file, one that is no ONNX model, is not allowed (see `ctcnet.runtime.model_file`), was
             changed or has no card, or the provider is not to be had.
+        PanelError, LabelError: its card names channels or classes that cannot be.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class OnnxPredictor:
     ) -> None:
         self._session = ModelSession(path, settings or SessionSettings(), expected_sha256)
         self.properties = self._session.properties
-        self.card: ModelCard = _read_card(self.properties, path)
+        self.card: ModelCard = read_card(self.properties, path)
         self.input_dtype = _check_graph(self._session, path)
         _check_sizes(self._session, self.card, path)
         self.cartridge_reference = _read_reference(self._session, path)
@@ -117,7 +118,13 @@ def check_level(level: np.ndarray | None, name: str, channels: int) -> np.ndarra
     return values
 
 
-def _read_card(properties: Mapping[str, str], path: str | Path) -> ModelCard:
+def read_card(properties: Mapping[str, str], path: str | Path) -> ModelCard:
+    """The card in a file's metadata.
+
+    Raises:
+        ModelFileError: there is none, or it is malformed.
+        PanelError, LabelError: it names channels or classes that cannot be.
+    """
     text = properties.get(CARD_PROPERTY)
     if text is None:
         raise ModelFileError(

@@ -64,6 +64,20 @@ class ShippedCard:
         content = asdict(self) | {"labels": self.labels.to_dict(), "training": dict(self.training)}
         return json.loads(json.dumps(content))
 
+    def to_markdown(self) -> str:
+        """The card as a page for people."""
+        rows = [
+            ("Network", self.backbone),
+            ("Panel", "any with a nucleus channel: ctcnet export makes a file for one"),
+            ("Input", f"{self.crop_size_px} x {self.crop_size_px} px at {self.pixel_size_um:g} um per px, raw counts"),
+            ("Classes", ", ".join(self.labels.classes)),
+            ("Training data", "simulated cells alone"),
+            ("Weights", f"sha256 {self.weights_sha256}"),
+            ("Software", f"ctcnet {self.software_version}"),
+        ]
+        lines = [f"# {self.name}", "", "For research use only.", "", "| | |", "|---|---|"]
+        return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows)]) + "\n"
+
 
 @dataclass(frozen=True)
 class ShippedModel:

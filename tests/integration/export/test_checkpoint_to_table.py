@@ -63,7 +63,7 @@ def test_onnx_file_gives_the_table_of_the_checkpoint(manifest, tmp_path, capsys,
     printed = capsys.readouterr()
     assert "worst difference" in printed.out
     assert printed.err == ""
-    none = OnnxPredictor(model, threads=1).predict(np.zeros((0, 5, size_px, size_px), dtype))
+    none = OnnxPredictor(model, SessionSettings(threads=1)).predict(np.zeros((0, 5, size_px, size_px), dtype))
     assert [len(answer) for answer in none] == [0] * 4
     tables = []
     for source in (tmp_path / "best.ckpt", model):

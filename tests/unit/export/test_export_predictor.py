@@ -128,7 +128,7 @@ def test_settings_that_cannot_be_are_refused(make_predictor, tmp_path, name, opt
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["m.onnx", "m.card.json", "m.README.md"])
+@pytest.mark.parametrize("name", ["m.onnx", "m.card.json", "m.README.md", "m.onnx.sig", "m.sbom.json"])
 def test_files_that_exist_are_kept(make_predictor, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(OutputError, match="exists already"):
@@ -137,8 +137,8 @@ def test_files_that_exist_are_kept(make_predictor, tmp_path, name):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_overwrite_replaces_all_three(make_predictor, tmp_path):
-    for name in ("m.onnx", "m.card.json", "m.README.md"):
+def test_overwrite_replaces_all_three_and_removes_an_older_signature(make_predictor, tmp_path):
+    for name in ("m.onnx", "m.card.json", "m.README.md", "m.onnx.sig", "m.sbom.json"):
         (tmp_path / name).write_text("older")
     result = export_predictor(make_predictor("fixed"), tmp_path / "m.onnx", overwrite=True)
     assert json.loads(result.card.read_text())["normalization"]["mode"] == "fixed"

@@ -1,0 +1,52 @@
+"""Whether a model file is what it says of itself, and answers here as it did where it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ctcnet.contract.field_check import check_fields, graph_of
+from ctcnet.contract.golden_sample import check_golden, golden_from_text
+from ctcnet.contract.signing import check_signature
+from ctcnet.runtime.model_file import ModelFile, read_model_file
+from ctcnet.runtime.onnx_predictor import OnnxPredictor
+from ctcnet.runtime.signature_file import stated_sha256
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+def verify(path: Path, public_key: Ed25519PublicKey | None = None) -> Iterator[tuple[str, str]]:
+    """Check a file step by step: its form, its signature, its metadata, its golden sample.
+
+    Args:
+        path: an ONNX file.
+        public_key: of whoever must have signed it; None takes any signature, or none.
+
+    Yields:
+        What was checked, and what was found, in words.
+
+    Raises:
+        ModelFileError: the first thing that is not as it should be; of the class ContractError where the file says
+            something else than it holds, or answers otherwise.
+    """
+    file = read_model_file(path, stated_sha256(path))
+    versions = f"IR {file.ir_version}, opset {file.opset}, {len(file.operators)} standard operators, no external data"
+    yield "file", f"{len(file.content) / 1e6:.2f} MB, sha256 {file.sha256[:16]}..., {versions}"
+    yield "signature", check_signature(path, file.content, public_key)
+    yield from _STEPS[graph_of(file, path)](file, path)
+
+
+def _verify_crop_graph(file: ModelFile, path: Path) -> Iterator[tuple[str, str]]:
+    predictor = OnnxPredictor(path, expected_sha256=file.sha256)
+    count = check_fields(file, "crop", predictor.card, predictor.input_dtype.name, path)
+    yield "metadata", f"{count} properties, as the card and the graph say"
+    sample = golden_from_text(file.properties["golden_sample"], path)
+    found = check_golden(sample, predictor, predictor.input_dtype, path)
+    worst = f"{found.probability:.2g} in a probability, {found.atypicality:.2g} in an atypicality"
+    yield "golden sample", f"{found.answers} answers as stored: largest difference {worst}; every decision equal"
+
+
+_STEPS: Mapping[str, Callable[[ModelFile, Path], Iterator[tuple[str, str]]]] = {"crop": _verify_crop_graph}
+"""Kind of graph -> its own steps."""

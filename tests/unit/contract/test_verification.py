@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+from file_edits import rewrite, set_property
+
+from ctcnet.cli import main
+from ctcnet.contract.fields import FIELDS
+from ctcnet.contract.verification import verify
+from ctcnet.errors import ContractError, CtcnetError
+
+pytestmark = pytest.mark.unit
+
+
+def test_file_as_exported_passes_every_step(exported):
+    steps = dict(verify(exported))
+    assert list(steps) == ["file", "signature", "metadata", "golden sample"]
+    assert steps["signature"] == "none"
+    assert "every decision equal" in steps["golden sample"]
+    required = [field for field in FIELDS["crop"] if not field.optional]
+    assert steps["metadata"].startswith(f"{len(required)} properties")
+
+
+@pytest.mark.parametrize("name", [field.name for field in FIELDS["crop"] if not field.optional])
+def test_every_field_must_be_there(exported, name):
+    with pytest.raises(CtcnetError, match=name):
+        list(verify(set_property(exported, name, None)))
+
+
+OTHER = {
+    "contract": "2",
+    "graph": "frame2",
+    "input_dtype": "float32",
+    "opset": "17",
+    "ir_version": "8",
+    "least_onnxruntime": "99.1",
+    "made_with": '[{"name": "x"}]',
+    "name": "another",
+    "panel": "DAPI,CD45",
+    "roles": "nucleus,leukocyte",
+    "bit_depth": "8",
+    "pixel_size_um": "0.51",
+    "crop_size_px": "16",
+    "classes": "a,b,c,d,e",
+    "temperature": "1.6",
+    "thresholds": '{"unassigned_below": 0.2}',
+    "training_prior": "[0.3, 0.1, 0.2, 0.2, 0.2]",
+    "normalization": '{"mode": "fixed"}',
+    "guard_band": "0.5",
+    "training_data_sha256": "ab" * 31,
+    "software_version": "9.9",
+    "intended_use": "diagnosis",
+    "licence": "MIT",
+    "golden_sample": "{}",
+    "ctcnet_card": "{}",
+}
+
+
+def test_no_field_is_forgotten_here():
+    assert set(OTHER) == {field.name for field in FIELDS["crop"] if not field.optional}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_every_field_must_say_what_is_so(exported, name):
+    with pytest.raises(CtcnetError) as caught:
+        list(verify(set_property(exported, name, OTHER[name])))
+    assert caught.value.where == str(exported)
+
+
+def test_unknown_field_is_refused(exported):
+    with pytest.raises(ContractError, match="colour"):
+        list(verify(set_property(exported, "colour", "red")))
+
+
+def test_card_of_another_panel_is_refused(exported):
+    card = json.loads({p.key: p.value for p in onnx.load(str(exported)).metadata_props}["ctcnet_card"])
+    card["panel"]["channels"][1] |= {"marker": "CD45", "role": "leukocyte"}
+    with pytest.raises(ContractError, match="'panel'"):
+        list(verify(set_property(exported, "ctcnet_card", json.dumps(card))))
+
+
+def test_other_weights_give_other_answers(exported):
+    def change(model):
+        weights = next(tensor for tensor in model.graph.initializer if tensor.name == "weights")
+        values = onnx.numpy_helper.to_array(weights) * np.float32(1.01)
+        weights.CopyFrom(onnx.numpy_helper.from_array(values, "weights"))
+
+    with pytest.raises(ContractError, match="other probabilities for its golden sample, case 1, crop"):
+        list(verify(rewrite(exported, change)))
+
+
+def test_verb_prints_pass_or_the_first_difference(exported, capsys):
+    assert main(["verify", str(exported)]) == 0
+    out = capsys.readouterr().out
+    assert "pass:" in out
+    assert "research use only" in out
+    assert main(["verify", str(set_property(exported, "name", "another"))]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED" in out
+    assert "'name'" in out
+    assert "pass:" not in out
+
+
+def test_verb_takes_nothing_but_a_model_file(exported, tmp_path, capsys):
+    assert main(["verify", str(tmp_path / "no.onnx")]) == 2
+    assert main(["verify", str(tmp_path)]) == 2
+    assert main(["verify", str(exported), "--key", str(exported)]) == 2
+    assert main(["verify", str(exported), "--against", str(tmp_path / "no.ckpt")]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_verb_prints_the_card(exported, capsys, two_channel_card):
+    assert main(["card", str(exported)]) == 0
+    assert capsys.readouterr().out.rstrip() == two_channel_card.to_markdown().rstrip()
+    assert main(["card", str(exported), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == two_channel_card.to_dict()
+    assert main(["card", "ctcnet-s"]) == 0
+    assert "research use only" in capsys.readouterr().out
+    assert main(["card", "ctcnet-s", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "ctcnet-s"

@@ -21,7 +21,7 @@ def graph_of(file: ModelFile, where: str | Path) -> str:
         ContractError: it says none, or one that is not known.
     """
     graph = file.properties.get("graph")
-    if graph not in FIELDS:
+    if graph is None or graph not in FIELDS:
         raise _difference("graph", " or ".join(FIELDS), graph, where)
     return graph
 

@@ -79,6 +79,8 @@ def read_model_file(path: str | Path, expected_sha256: str | None = None) -> Mod
         ModelFileError: no such file, another hash, or it fails a check.
     """
     content = _read(Path(path))
+    if not content:
+        raise ModelFileError("is empty", where=path, fix="copy the file again")
     digest = sha256(content).hexdigest()
     if expected_sha256 is not None and digest != expected_sha256.lower():
         raise ModelFileError(

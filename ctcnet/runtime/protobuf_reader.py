@@ -15,6 +15,9 @@ import numpy as np
 MOST_FIELDS = 1_000_000
 """Fields of a whole file, so that a hostile one is refused within seconds."""
 
+MOST_DEPTH = 20
+"""Messages within messages, for schemas that hold themselves."""
+
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types; groups, 3 and 4, are read by none of these schemas."""
 
@@ -71,8 +74,12 @@ class _Reader:
     def __init__(self, content: memoryview) -> None:
         self.content = content
         self.fields_left = MOST_FIELDS
+        self.depth = 0
 
     def message(self, message: Message, start: int, end: int) -> dict[str, Any]:
+        self.depth += 1
+        if self.depth > MOST_DEPTH:
+            raise WireError(f"more than {MOST_DEPTH} messages within each other")
         values: dict[str, Any] = {}
         entries = message.entries
         while start < end:
@@ -84,6 +91,7 @@ class _Reader:
             if entry is None:
                 raise WireError(f"{message.name} with {message.refused.get(tag >> 3, f'the unknown field {tag >> 3}')}")
             start = self.one(message, entry, tag & 7, start, end, values)
+        self.depth -= 1
         return values
 
     def one(self, message: Message, entry: Entry, wire: int, start: int, end: int, values: dict[str, Any]) -> int:
@@ -140,7 +148,7 @@ class _Reader:
 
     def number(self, message: Message, entry: Entry, wire: int, start: int, end: int) -> tuple[Any, int]:
         """Value of a field that is one number, and where it ends."""
-        kind = str(entry.kind)
+        kind = entry.kind if isinstance(entry.kind, str) else ""
         if wire == VARINT and kind in ("int", "ints", "counts"):
             number, start = self.varint(start, end)
             signed = _signed(number)

@@ -16,7 +16,8 @@ from ctcnet.runtime.model_file import read_model_file
 from ctcnet.runtime.signature_file import stated_sha256
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, RunOptions
+    from onnxruntime import InferenceSession
+    from onnxruntime.capi.onnxruntime_pybind11_state import RunOptions
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 MOST_THREADS = 256

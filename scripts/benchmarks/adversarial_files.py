@@ -77,7 +77,7 @@ _CHANGES: dict[str, Callable[[onnx.ModelProto], object]] = {
     "no card": _property("ctcnet_card", None),
     "a field missing": _property("guard_band", None),
     "a field with another value": _property("temperature", "7.5"),
-    "golden sample of another model": _property("golden_sample", "{}"),
+    "golden sample that holds nothing": _property("golden_sample", "{}"),
     "card that is no JSON": _property("ctcnet_card", "{" * 100_000),
     "custom operator": _custom_operator,
     "external data outside": _external,

@@ -140,6 +140,12 @@ def test_size_is_limited(write_linear_model, monkeypatch):
         read_model_file(path)
 
 
+def test_empty_file_is_said_to_be_empty(tmp_path):
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(ModelFileError, match="is empty"):
+        read_model_file(tmp_path / "m.onnx")
+
+
 def test_folder_is_no_file(tmp_path):
     with pytest.raises(ModelFileError, match="no file"):
         read_model_file(tmp_path)

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from ctcnet.runtime import protobuf_reader
 from ctcnet.runtime.onnx_schema import MODEL
-from ctcnet.runtime.protobuf_reader import WireError, read_message
+from ctcnet.runtime.protobuf_reader import MOST_DEPTH, Entry, Message, WireError, read_message
 
 pytestmark = pytest.mark.unit
 
@@ -141,6 +141,18 @@ def test_number_of_fields_is_bounded(monkeypatch):
     monkeypatch.setattr(protobuf_reader, "MOST_FIELDS", 10)
     with pytest.raises(WireError, match="more than 10 fields"):
         read_message(memoryview(b"\x42\x00" * 11), MODEL)
+
+
+def test_depth_is_bounded():
+    entries: dict[int, Entry] = {}
+    nested = Message("Nested", entries)
+    entries[1] = Entry("inner", nested)
+    content = b""
+    for _ in range(MOST_DEPTH - 1):
+        content = b"\x0a" + bytes([len(content)]) + content
+    assert read_message(memoryview(content), nested)
+    with pytest.raises(WireError, match="within each other"):
+        read_message(memoryview(b"\x0a" + bytes([len(content)]) + content), nested)
 
 
 def test_tensors_are_not_copied():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -41,9 +42,18 @@ def _session(card: ModelCard, folder: Path, threads: int) -> tuple[onnxruntime.I
     return session, parameters, counter.get_total_flops() / 2e6
 
 
-def measure(args: argparse.Namespace) -> list[dict[str, float | str]]:
-    """One row per network."""
-    crops = np.random.default_rng(0).integers(0, 4096, (args.batch_size, 5, args.crop_size_px, args.crop_size_px))
+def measure(
+    names: Sequence[str], crop_size_px: int, batch_size: int, threads: int, rounds: int, seconds: float
+) -> list[dict[str, float | str]]:
+    """One row per network.
+
+    Args:
+        names: registered backbones, `PEER` among them.
+        crop_size_px, batch_size: of the crops.
+        threads: of onnxruntime.
+        rounds, seconds: measurements of each network, and how long each lasts.
+    """
+    crops = np.random.default_rng(0).integers(0, 4096, (batch_size, 5, crop_size_px, crop_size_px))
     feed = {
         "crops": crops.astype(np.uint16),
         "background": np.full(5, 100, np.float32),
@@ -53,17 +63,15 @@ def measure(args: argparse.Namespace) -> list[dict[str, float | str]]:
     sizes = {}
     with tempfile.TemporaryDirectory() as folder:
         sessions = {}
-        for name in backbone_names():
-            sessions[name], *sizes[name] = _session(
-                untrained_card(name, "ctc5", args.crop_size_px), Path(folder), args.threads
-            )
+        for name in names:
+            sessions[name], *sizes[name] = _session(untrained_card(name, "ctc5", crop_size_px), Path(folder), threads)
             sessions[name].run(None, feed)
-        for _ in range(args.rounds):
+        for _ in range(rounds):
             for name, session in sessions.items():
                 start, done = perf_counter(), 0
-                while perf_counter() - start < args.seconds:
+                while perf_counter() - start < seconds:
                     session.run(None, feed)
-                    done += args.batch_size
+                    done += batch_size
                 speeds.setdefault(name, []).append(done / (perf_counter() - start))
     ratios = {name: [a / b for a, b in zip(values, speeds[PEER], strict=True)] for name, values in speeds.items()}
     return [
@@ -89,7 +97,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()
-    rows = measure(args)
+    sizes = (args.crop_size_px, args.batch_size, args.threads, args.rounds, args.seconds)
+    rows = measure(backbone_names(), *sizes)
     title = (
         f"onnxruntime {onnxruntime.__version__}, {args.threads} threads, {args.crop_size_px} px, 5 channels, "
         f"batches of {args.batch_size}"

@@ -1,0 +1,36 @@
+"""Answers pooled over folds: in one order whatever the folds', figures against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from peer_folds import Pooled
+from sklearn.metrics import f1_score
+
+pytestmark = pytest.mark.unit
+
+
+def _part(rows: np.ndarray, truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "path": np.array([f"{row:03d}" for row in rows]),
+        "group": np.array([f"g{row % 7}" for row in rows]),
+        "truth": truth[rows],
+        "probabilities": probabilities[rows],
+        "classes": np.array(["a", "b", "c"]),
+    }
+
+
+def test_figures_do_not_depend_on_the_order_of_the_folds() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 90)
+    probabilities = rng.dirichlet(np.ones(3), 90) + 0.5 * np.eye(3)[truth]
+    folds = np.array_split(rng.permutation(90), 3)
+    seeds = [[_part(rows, truth, p) for rows in folds] for p in (probabilities, 1 - probabilities)]
+
+    found = Pooled.of_parts(seeds)
+    turned = Pooled.of_parts([list(reversed(parts)) for parts in seeds])
+
+    wanted = [f1_score(truth, p.argmax(axis=1), average="macro") for p in (probabilities, 1 - probabilities)]
+    assert found.figures()["macro_f1"] == pytest.approx(wanted)
+    assert turned.interval("macro_f1") == found.interval("macro_f1")
+    assert found.less(turned).startswith("+0.000 (+0.000 to +0.000)")

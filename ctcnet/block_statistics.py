@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def block_means(x: Tensor, block_px: int) -> Tensor:
-    """Means of square blocks; rows first and then a matrix product, which onnxruntime does faster than pooling.
+    """Means of square blocks as one matrix product over rows of blocks, which onnxruntime does faster than pooling.
 
     Args:
         x: (N, C, H, W) float.
@@ -17,18 +17,24 @@ def block_means(x: Tensor, block_px: int) -> Tensor:
         (N, C, H // block_px, W // block_px).
     """
     h, w = x.shape[2] // block_px, x.shape[3] // block_px
-    rows = x[:, :, : h * block_px].unflatten(2, (h, block_px)).mean(3)
-    block = torch.arange(x.shape[3], device=x.device) // block_px
-    pooling = (block[:, None] == torch.arange(w, device=x.device)).to(x.dtype) / block_px
+    rows = x[:, :, : h * block_px].unflatten(2, (h, block_px)).flatten(3)
+    block = torch.arange(x.shape[3], device=x.device).repeat(block_px) // block_px
+    pooling = (block[:, None] == torch.arange(w, device=x.device)).to(x.dtype) / block_px**2
     return rows @ pooling
 
 
-def border_level(blocks: Tensor) -> Tensor:
-    """Median of the means of the four sides of (N, C, h, w), (N, C): one side may hold a neighbour."""
-    sides = torch.stack(
-        [blocks[:, :, 0].mean(2), blocks[:, :, -1].mean(2), blocks[..., 0].mean(2), blocks[..., -1].mean(2)], dim=2
-    )
-    return (sides.sum(2) - sides.amax(2) - sides.amin(2)) / 2
+def side_weights(height: int, width: int, device: torch.device) -> Tensor:
+    """Weights (height * width, 4) that average over each side of a grid: top, bottom, left, right."""
+    sides = torch.zeros(height, width, 4, device=device)
+    sides[0, :, 0] = sides[-1, :, 1] = 1 / width
+    sides[:, 0, 2] = sides[:, -1, 3] = 1 / height
+    return sides.flatten(0, 1)
+
+
+def border_level(sides: Tensor) -> Tensor:
+    """Median (..., 1) of the means of the four sides (..., 4): one side may hold a neighbour."""
+    last = sides.ndim - 1  # onnxruntime does not reduce over an axis counted from the end where a batch is empty
+    return (sides.sum(last, True) - sides.amax(last, True) - sides.amin(last, True)) / 2
 
 
 def signed_log(x: Tensor, gain: float) -> Tensor:

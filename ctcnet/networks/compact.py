@@ -17,15 +17,13 @@ from ctcnet.networks.backbone import Backbone
 from ctcnet.networks.batch_norm import BatchNorm2d, fold_batch_norm
 from ctcnet.networks.registry import register_backbone
 from ctcnet.networks.reparam import BranchedConv, merge_branches
-from ctcnet.networks.stain_statistics import StainStatistics
+from ctcnet.networks.stain_statistics import INPUT_LIMIT, StainStatistics
 from ctcnet.networks.stem import PanelStem
 
 STEM_WIDTH = 32
 STAGES: tuple[tuple[int, int], ...] = ((32, 1), (48, 2), (96, 2))
 """Width and number of convolutions of each stage; every stage after the first halves the resolution."""
 STATISTICS_WIDTH = 64
-INPUT_LIMIT = 60.0
-"""Normalised intensity beyond which a pixel counts as so bright: one speck of dye must not outshine a batch."""
 SHAPE_DROPOUT = 0.5
 """Share of the invariants of shape that a training step does not see; without it a few thousand crops are learnt by
 heart."""
@@ -54,8 +52,7 @@ class CompactNetwork(Backbone):
         self.embedding_dim = 2 * width + STATISTICS_WIDTH
 
     def forward(self, x: Tensor, presence: Tensor | None = None, sample_seed: Tensor | None = None) -> Tensor:
-        x = x.clamp(max=INPUT_LIMIT)
-        maps = self.stages(F.relu(self.stem_norm(self.stem(x, presence))))
+        maps = self.stages(F.relu(self.stem_norm(self.stem(x.clamp(max=INPUT_LIMIT), presence))))
         return _embed(maps, self.statistics(x, presence, sample_seed))
 
     def forward_panels(
@@ -71,8 +68,7 @@ class CompactNetwork(Backbone):
         Returns:
             (sum of N_i, D) float embedding, in order.
         """
-        parts = [(x.clamp(max=INPUT_LIMIT), chosen) for x, chosen in parts]
-        stems = torch.cat([self.stem(x, chosen=chosen) for x, chosen in parts])
+        stems = torch.cat([self.stem(x.clamp(max=INPUT_LIMIT), chosen=chosen) for x, chosen in parts])
         maps = self.stages(F.relu(self.stem_norm(stems)))
         statistics = self.statistics
         with torch.autocast(maps.device.type, enabled=False):
@@ -103,8 +99,7 @@ class _DeployedCompact(nn.Module):
         self.statistics = trained.statistics
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.clamp(max=INPUT_LIMIT)
-        return _embed(self.convolutions(x), self.statistics(x))
+        return _embed(self.convolutions(x.clamp(max=INPUT_LIMIT)), self.statistics(x))
 
 
 @register_backbone("compact")

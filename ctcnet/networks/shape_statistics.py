@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 """Shares of the stain's peak at which soft masks are cut."""
-MOMENTS = ((1, 1), (2, 0), (2, 1), (3, 0), (2, 2), (3, 1), (4, 0))
-"""p and q of the central moments c_pq."""
+MOMENTS = ((2, 0), (2, 1), (3, 0), (3, 1), (4, 0), (1, 1), (2, 2))
+"""p and q of the central moments c_pq; those with p = q, which are real, stand last."""
+_NUM_COMPLEX = 5
 INVARIANT_LIMITS = (
     (-6.0, -1.0),  # log of the mean weight: area as a share of the crop
     (-3.5, 1.0),  # log of the second moment: spread
@@ -48,11 +49,12 @@ _NUM_POWERS = 5  # 0 to 4 of each coordinate
 
 @cache
 def _complex_terms() -> np.ndarray:
-    """Real and imaginary parts of z**p * conj(z)**q of `MOMENTS` in turn, as columns over x**a * y**b (25 rows).
+    """Real parts of z**p * conj(z)**q of `MOMENTS`, then the imaginary parts of the complex ones, as rows over
+    x**a * y**b (25 columns).
 
     Monomials are numbered 5 * b + a.
     """
-    columns = []
+    rows = []
     for p, q in MOMENTS:
         found: dict[tuple[int, int], complex] = {(0, 0): 1 + 0j}
         for sign in [1] * p + [-1] * q:
@@ -61,11 +63,11 @@ def _complex_terms() -> np.ndarray:
                 grown[a + 1, b] = grown.get((a + 1, b), 0) + value
                 grown[a, b + 1] = grown.get((a, b + 1), 0) + 1j * sign * value
             found = grown
-        column = np.zeros(_NUM_POWERS**2, dtype=complex)
+        row = np.zeros(_NUM_POWERS**2, dtype=complex)
         for (a, b), value in found.items():
-            column[_NUM_POWERS * b + a] = value
-        columns += [np.real(column), np.imag(column)]
-    return np.stack(columns, axis=1)
+            row[_NUM_POWERS * b + a] = value
+        rows.append(row)
+    return np.concatenate([np.real(rows), np.imag(rows[:_NUM_COMPLEX])])
 
 
 def _positions(count: int, like: Tensor) -> Tensor:
@@ -73,12 +75,11 @@ def _positions(count: int, like: Tensor) -> Tensor:
     return ((torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / count - 0.5) * 4.0
 
 
-def _powers_about_mean(profile: Tensor, total: Tensor) -> Tensor:
-    """Powers 0 to 4 of positions measured from the profile's mean, (..., n, 5); profile (..., n), total (..., 1)."""
-    x = _positions(profile.shape[-1], profile)
-    centred = x - (profile * x).sum(profile.ndim - 1, keepdim=True) / total
+def _powers_about(positions: Tensor, centre: Tensor) -> Tensor:
+    """Powers 0 to 4 of positions (n,) measured from each centre (M, 1): (M, 5, n)."""
+    centred = positions - centre
     square = centred * centred
-    return torch.stack([torch.ones_like(centred), centred, square, square * centred, square * square], dim=-1)
+    return torch.stack([torch.ones_like(centred), centred, square, square * centred, square * square], dim=1)
 
 
 def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,59 +89,64 @@ def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     float32 when moved to it.
 
     Args:
-        weights: (..., h, w) float, 0 or greater.
+        weights: (M, h, w) float, 0 or greater.
 
     Returns:
-        mean weight (...,); real and imaginary parts of c_pq, (..., len(MOMENTS)) each.
+        mean weight (M,); real parts of c_pq (len(MOMENTS), M); imaginary parts of those with p other than q, (5, M).
     """
-    last = weights.ndim - 1  # onnxruntime does not reduce over an axis counted from the end where a batch is empty
-    columns, rows = weights.sum(last - 1), weights.sum(last)
-    total = columns.sum(last - 1, keepdim=True)
-    least = _LEAST_MASS * weights.shape[-2] * weights.shape[-1]
-    x, y = (_powers_about_mean(profile, total.clamp(min=_LEAST_TOTAL_SHARE * least)) for profile in (columns, rows))
-    moments = (y.transpose(-1, -2) @ (weights @ x)).flatten(-2) / (total + least)
-    complex_moments = moments @ torch.from_numpy(_complex_terms()).to(weights)
-    mean = total[..., 0] / (weights.shape[-2] * weights.shape[-1])
-    return mean, complex_moments[..., 0::2], complex_moments[..., 1::2]
+    height, width = weights.shape[1:]
+    x, y = _positions(width, weights), _positions(height, weights)
+    plane = torch.stack(
+        [torch.ones_like(x).expand(height, width), x.expand(height, width), y[:, None].expand(-1, width)]
+    )
+    sums = weights.flatten(1) @ plane.flatten(1).T
+    total, sum_x, sum_y = sums.split(1, dim=1)
+    least = _LEAST_MASS * height * width
+    divisor = total.clamp(min=_LEAST_TOTAL_SHARE * least)
+    x_powers, y_powers = _powers_about(x, sum_x / divisor), _powers_about(y, sum_y / divisor)
+    moments = (y_powers @ weights) @ x_powers.transpose(1, 2)
+    total = total[:, 0]
+    parts = torch.from_numpy(_complex_terms()).to(weights) @ moments.flatten(1).T / (total + least)
+    real, imaginary = parts.split([len(MOMENTS), _NUM_COMPLEX])
+    return total / (height * width), real, imaginary
 
 
 def shape_invariants(weights: Tensor) -> Tensor:
     """Numbers that neither shifts nor rotations change, in the order of `INVARIANT_LIMITS`.
 
     Args:
-        weights: (..., h, w) float, 0 or greater.
+        weights: (M, h, w) float, 0 or greater.
 
     Returns:
-        (..., len(INVARIANT_LIMITS)).
+        (len(INVARIANT_LIMITS), M): runtimes do arithmetic faster on rows than on columns.
     """
-    height, width = weights.shape[-2:]
+    height, width = weights.shape[1:]
     mass, real, imaginary = central_moments(weights)
     block = (4.0 / height) ** 2 / 12 + (4.0 / width) ** 2 / 12  # second moment of one block: one block is no line
-    spread = F.relu(real[..., 0]) + block
-    third, second = spread * torch.sqrt(spread), spread * spread
-    powers = torch.stack([spread, spread, third, third, second, second, second], dim=-1)
-    real, imaginary = real / powers, imaginary / powers
+    real, c11, c22 = real.split([_NUM_COMPLEX, 1, 1])
+    spread = F.relu(c11) + block
+    second, third = 1 / (spread * spread), 1 / (spread * torch.sqrt(spread))
+    powers = torch.cat([1 / spread, third, third, second, second])
+    real, imaginary = real * powers, imaginary * powers
     moduli = torch.sqrt(real * real + imaginary * imaginary + _LEAST_MODULUS**2)
-    elongation = moduli[..., 1]
+    elongation, lopsidedness, triangularity, _, fourfold = moduli.split(1)
+    (real20, _, _, real31, real40), (imaginary20, _, _, imaginary31, imaginary40) = real.split(1), imaginary.split(1)
     steady = elongation + _LEAST_ELONGATION
-    cosine, sine = real[..., 1] / steady, imaginary[..., 1] / steady  # of twice the angle of the long axis
-    c31_along = real[..., 5] * cosine + imaginary[..., 5] * sine
-    c40_along = real[..., 6] * (cosine * cosine - sine * sine) + imaginary[..., 6] * (2 * cosine * sine)
-    return torch.stack(
-        [
-            torch.log(mass + 1e-3),
-            torch.log(spread),
-            torch.log(F.relu(spread * (1 - elongation)) + 1e-3),
-            elongation,
-            moduli[..., 2],
-            moduli[..., 3],
-            real[..., 4],
-            moduli[..., 6],
-            c40_along,
-            c31_along,
-        ],
-        dim=-1,
-    )
+    cosine, sine = real20 / steady, imaginary20 / steady  # of twice the angle of the long axis
+    c31_along = real31 * cosine + imaginary31 * sine
+    c40_along = real40 * (cosine * cosine - sine * sine) + imaginary40 * (2 * cosine * sine)
+    logarithms = torch.log(torch.cat([mass[None] + 1e-3, spread, F.relu(spread * (1 - elongation)) + 1e-3]))
+    bounded = [elongation, lopsidedness, triangularity, c22 * second, fourfold, c40_along, c31_along]
+    return torch.cat([logarithms, *bounded])
+
+
+def _encoding(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes (invariants, invariants * rungs) and offsets (invariants * rungs,) of the encoding's steps."""
+    low, high = like.new_tensor(INVARIANT_LIMITS).unbind(1)
+    slope = NUM_RUNGS / (high - low)
+    slopes = torch.diag(slope)[:, :, None].expand(-1, -1, NUM_RUNGS).flatten(1)
+    rungs = torch.arange(NUM_RUNGS, device=like.device, dtype=like.dtype)
+    return slopes, (-(low * slope)[:, None] - rungs).flatten()
 
 
 def shape_statistics(above: Tensor) -> Tensor:
@@ -155,11 +161,9 @@ def shape_statistics(above: Tensor) -> Tensor:
     Returns:
         (N, C, NUM_SHAPE_STATISTICS), 0 to 1.
     """
-    share = above / (above.amax((2, 3)) + _PEAK_FLOOR)[:, :, None, None]
-    steep = share * _SLOPE
-    masks = [(steep - (_SLOPE * level - 0.5)).clamp(0.0, 1.0) for level in THRESHOLDS]
-    invariants = shape_invariants(torch.stack([share, share * share, *masks], dim=2))
-    low, high = above.new_tensor(INVARIANT_LIMITS).unbind(1)
-    rungs = torch.arange(NUM_RUNGS, device=above.device, dtype=above.dtype)
-    height = (invariants - low) * (NUM_RUNGS / (high - low))
-    return (height[..., None] - rungs).clamp(0.0, 1.0).flatten(2)
+    share = (above / (above.amax((2, 3)) + _PEAK_FLOOR)[:, :, None, None])[:, :, None]
+    starts = above.new_tensor([_SLOPE * level - 0.5 for level in THRESHOLDS])[:, None, None]
+    masks = (share * _SLOPE - starts).clamp(0.0, 1.0)
+    invariants = shape_invariants(torch.cat([share, share * share, masks], dim=2).flatten(0, 2))
+    slopes, offsets = _encoding(above)
+    return torch.addmm(offsets, invariants.T, slopes).clamp(0.0, 1.0).reshape(*above.shape[:2], NUM_SHAPE_STATISTICS)

@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ctcnet.block_statistics import block_means, border_level, signed_log
+from ctcnet.block_statistics import block_means, border_level, side_weights, signed_log
 from ctcnet.networks.batch_norm import BatchNorm1d
 from ctcnet.networks.dropout import SHAPE_STREAM, SeededDropout
 from ctcnet.networks.precision import in_float32
 from ctcnet.networks.shape_statistics import NUM_RUNGS, NUM_SHAPE_STATISTICS, shape_statistics
 from ctcnet.networks.stem import check_channels, role_slots
 
+INPUT_LIMIT = 60.0
+"""Normalised intensity beyond which a pixel counts as so bright: one speck of dye must not outshine a batch."""
 _NUM_RINGS = 4
 _NUM_AMOUNTS = 7
 _RUNG = 0.05
@@ -40,40 +42,44 @@ def _ring_weights(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def _ladder(log_amount: Tensor) -> Tensor:
-    """Piecewise-linear encoding (Gorishniy et al. 2022): rung k rises from 0 to 1 over [k, k + 1] * _RUNG.
+    """Piecewise-linear encoding (Gorishniy et al. 2022) of (..., 1): rung k rises from 0 to 1 over [k, k + 1] * _RUNG.
 
     A sharp limit on the amount of stain, as between DNA contents, is then one large weight and needs no steep network.
     """
-    rungs = torch.arange(_NUM_RUNGS, device=log_amount.device, dtype=log_amount.dtype) * _RUNG
-    return ((log_amount[..., None] - rungs) / _RUNG).clamp(0.0, 1.0)
+    rungs = torch.arange(_NUM_RUNGS, device=log_amount.device, dtype=log_amount.dtype)
+    return (log_amount / _RUNG - rungs).clamp(0.0, 1.0)
 
 
-def channel_statistics(x: Tensor, block_px: int) -> Tensor:
+def channel_statistics(x: Tensor, block_px: int, limit: float) -> Tensor:
     """Statistics of each channel of each crop.
 
     Args:
         x: (N, C, H, W) float, normalised.
         block_px: edge of the blocks whose means are the basis, in pixels; H and W are at least three blocks.
+        limit: intensity beyond which a pixel counts as so bright.
 
     Returns:
         (N, C, NUM_STATISTICS): logarithms of mean, border level, mean above border, mean of what is positive of that,
         root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); the ladder
         of the positive mean (`_ladder`); and `shape_statistics` of what is positive.
     """
-    blocks = block_means(x, block_px)
+    blocks = block_means(x.clamp(max=limit), block_px)
     h, w = blocks.shape[2:]
-    border = border_level(blocks)
-    above = (blocks - border[:, :, None, None]).flatten(2)
-    positive = F.relu(above)
-    mean_positive, mean_square = positive.mean(2), positive.square().mean(2)
-    extent = mean_positive.square() / (mean_square + 1e-6)
-    amounts = [above.mean(2) + border, border, above.mean(2), mean_positive, torch.sqrt(mean_square + 1e-8)]
-    amounts += [positive.amax(2), x.amax(2).amax(2) - border]
-    rings = above @ _ring_weights(h, w, x.device).to(above.dtype)
-    logs = signed_log(torch.cat([torch.stack(amounts, dim=2), rings], dim=2), gain=10.0)
-    ladder = _ladder(logs[:, :, 3])
+    flat = blocks.flatten(2)
+    sums = torch.cat([side_weights(h, w, x.device), _ring_weights(h, w, x.device)], dim=1).to(x.dtype)
+    sides, rings = (flat @ sums).split([4, _NUM_RINGS], dim=2)
+    border, mean = border_level(sides), flat.mean(2, keepdim=True)
+    positive = F.relu(flat - border)
+    square = positive * positive
+    mean_positive, mean_square = positive.mean(2, keepdim=True), square.mean(2, keepdim=True)
+    extent = mean_positive * mean_positive / (mean_square + 1e-6)
+    brightest = x.amax(3).amax(2, keepdim=True).clamp(max=limit)
+    amounts = [mean, border, mean - border, mean_positive, torch.sqrt(mean_square + 1e-8)]
+    amounts += [positive.amax(2, keepdim=True), brightest - border, rings - border]
+    logs = signed_log(torch.cat(amounts, dim=2), gain=10.0)
+    ladder = _ladder(logs[:, :, 3:4])
     shape = shape_statistics(positive.unflatten(2, (h, w)))
-    return torch.cat([3.0 * (logs - 1.0), 3.0 * extent[:, :, None], ladder, shape], dim=2)
+    return torch.cat([3.0 * (logs - 1.0), 3.0 * extent, ladder, shape], dim=2)
 
 
 class StainStatistics(nn.Module):
@@ -147,11 +153,11 @@ class StainStatistics(nn.Module):
             weight, bias = weight[list(chosen)], bias[list(chosen)]
         check_channels(x, presence, len(bias))
         if presence is None:
-            statistics = self._thinned(channel_statistics(x, self.block_px), sample_seed)
+            statistics = self._thinned(channel_statistics(x, self.block_px, INPUT_LIMIT), sample_seed)
             return statistics.flatten(1) @ weight.flatten(0, 1) + bias.sum(dim=0)
         x = torch.where(presence[:, :, None, None], x, torch.zeros_like(x))
         gate = presence.to(bias.dtype)
-        statistics = self._thinned(channel_statistics(x, self.block_px), sample_seed) * gate[:, :, None]
+        statistics = self._thinned(channel_statistics(x, self.block_px, INPUT_LIMIT), sample_seed) * gate[:, :, None]
         return statistics.flatten(1) @ weight.flatten(0, 1) + gate @ bias
 
     def _thinned(self, statistics: Tensor, sample_seed: Tensor | None) -> Tensor:

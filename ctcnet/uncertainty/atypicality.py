@@ -53,9 +53,9 @@ class _Distance(nn.Module):
         """(N,) distances in units of the limit, of features (N, F)."""
         along, outside = self._split((features - self.centre) / self.spread)
         means_along, means_outside = self._split(self.means)
-        inside = ((along[:, None] - means_along) / self.deviations).square().sum(2)
-        rest = ((outside[:, None] - means_outside) / self.rest_deviation).square().sum(2)
-        return torch.sqrt((inside + rest).amin(1)) / self.limit
+        inside, rest = (along[:, None] - means_along) / self.deviations, outside[:, None] - means_outside
+        square = (inside * inside).sum(2) + (rest * rest).sum(2) / (self.rest_deviation * self.rest_deviation)
+        return torch.sqrt(square.amin(1)) / self.limit
 
     def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
         along = z @ self.directions

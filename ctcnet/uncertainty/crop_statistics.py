@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctcnet.block_statistics import block_means, border_level, signed_log
+from ctcnet.block_statistics import block_means, border_level, side_weights, signed_log
 
 BLOCK_PX = 4
 """Edge of the blocks; crop sizes are multiples of it."""
@@ -46,10 +46,11 @@ def crop_statistics(x: Tensor) -> Tensor:
     brightest, darkest, mean = blocks.amax((2, 3)), blocks.amin((2, 3)), blocks.mean((2, 3))
     peak = x.amax(3).amax(2)
     centred = blocks - mean[:, :, None, None]
-    between = centred.square().mean((2, 3))
+    between = (centred * centred).mean((2, 3))
+    border = border_level(blocks.flatten(2) @ side_weights(*blocks.shape[2:], x.device).to(x.dtype))
     steps = _mean_square_step(blocks, 1)
     noise = _mean_square_step(x, BLOCK_PX)
-    levels = signed_log(torch.stack([mean, darkest, brightest, peak, border_level(blocks)], dim=2), _GAIN)
+    levels = signed_log(torch.cat([torch.stack([mean, darkest, brightest, peak], dim=2), border], dim=2), _GAIN)
     variances = torch.log(torch.stack([between, steps, noise], dim=2) + _LEAST_VARIANCE)
     shapes = torch.stack([_plateau(x, darkest, peak), _spread(blocks, darkest)], dim=2)
     per_channel = torch.cat([levels, variances, shapes], dim=2).flatten(1)
@@ -59,8 +60,10 @@ def crop_statistics(x: Tensor) -> Tensor:
 
 def _mean_square_step(x: Tensor, stride: int) -> Tensor:
     """Mean square of the difference between neighbours along a row, of every `stride`-th one: (N, C)."""
-    rows = x[:, :, ::stride]
-    return (rows[..., 1::stride] - rows[..., :-1:stride]).square().mean((2, 3))
+    rows, last = x[:, :, ::stride], torch.arange(0, x.shape[3] - 1, stride, device=x.device)
+    place = torch.arange(x.shape[3], device=x.device)[:, None]
+    steps = rows @ ((place == last + 1).to(x.dtype) - (place == last).to(x.dtype))
+    return (steps * steps).mean((2, 3))
 
 
 def _plateau(x: Tensor, darkest: Tensor, peak: Tensor) -> Tensor:
@@ -74,7 +77,7 @@ def _spread(blocks: Tensor, darkest: Tensor) -> Tensor:
     """Root mean square distance of the light above the darkest block from the middle, in crop edges: (N, C)."""
     light = blocks - darkest[:, :, None, None]
     y, x = (((torch.arange(n, device=blocks.device) + 0.5) / n - 0.5).to(blocks.dtype) for n in blocks.shape[2:])
-    # one column, no vector, which onnxruntime does not multiply with an empty batch
+    # one column, no vector, which onnxruntime does slowly and not at all with an empty batch
     square = (y.square()[:, None] + x.square()[None, :]).flatten()[:, None]
     total = light.mean((2, 3)) + 1e-3
     return torch.sqrt((light.flatten(2) @ square).squeeze(2) / (light.shape[2] * light.shape[3]) / total + 1e-8)
@@ -88,14 +91,8 @@ def _across_channels(brightest: Tensor, mean: Tensor, centred: Tensor, between: 
     apart = 1.0 - torch.eye(channels, device=correlation.device, dtype=correlation.dtype)
     pairs = max(channels * (channels - 1), 1)
     structure = torch.log((between + _LEAST_VARIANCE) / (noise + _LEAST_VARIANCE))
-    return torch.stack(
-        [
-            signed_log(brightest.amax(1), _GAIN),
-            signed_log(brightest.amin(1), _GAIN),
-            structure.amax(1),
-            (correlation * apart).sum((1, 2)) / pairs,
-            (correlation * apart - (1.0 - apart)).amax((1, 2)),
-            signed_log(mean.amax(1), _GAIN),
-        ],
-        dim=1,
-    )
+    levels = torch.stack([brightest.amax(1), brightest.amin(1), mean.amax(1)], dim=1)
+    highest, lowest, brightness = signed_log(levels, _GAIN).split(1, dim=1)
+    alike = (correlation * apart).sum((1, 2))[:, None] / pairs
+    closest = (correlation * apart - (1.0 - apart)).amax((1, 2))[:, None]
+    return torch.cat([highest, lowest, structure.amax(1, keepdim=True), alike, closest, brightness], dim=1)

@@ -14,9 +14,6 @@ from ctcnet.contract.packed_array import pack_array, unpack_array
 from ctcnet.errors import ContractError, ModelFileError
 from ctcnet.runtime.predictions import Predictor
 
-ATYPICALITY_TOLERANCE = 1e-3
-"""Largest difference of an atypicality that is let through, relative to the larger of 1 and the value."""
-
 
 class GoldenCase(NamedTuple):
     """Levels for all crops, and the answers under them.
@@ -44,18 +41,20 @@ class GoldenSample:
         cases: the same crops under several levels.
         probability_tolerance: largest difference of a probability that is let through. No decision may differ: none of
             the crops is in the guard band.
+        atypicality_tolerance: the same for an atypicality, relative to the larger of 1 and the value.
     """
 
     crops: np.ndarray
     cases: tuple[GoldenCase, ...]
     probability_tolerance: float
+    atypicality_tolerance: float = 1e-3
 
     def to_text(self) -> str:
         """JSON of the metadata property `golden_sample`; NaN is null."""
         cases = [{name: _plain(value) for name, value in case._asdict().items()} for case in self.cases]
         tolerances = {
             "probability_tolerance": self.probability_tolerance,
-            "atypicality_tolerance": ATYPICALITY_TOLERANCE,
+            "atypicality_tolerance": self.atypicality_tolerance,
         }
         return json.dumps({"crops": pack_array(self.crops), "cases": cases, **tolerances})
 
@@ -85,7 +84,7 @@ def golden_from_text(text: str, where: str | Path) -> GoldenSample:
         content = json.loads(text)
         crops = unpack_array(content["crops"], where)
         cases = tuple(_case(case) for case in content["cases"])
-        tolerance = float(content["probability_tolerance"])
+        tolerances = [float(content[f"{name}_tolerance"]) for name in ("probability", "atypicality")]
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as cause:
         raise ModelFileError(f"golden sample is malformed ({cause})", where=where) from cause
     shapes = [(c.background.shape, c.scale.shape, len(c.probabilities), c.unassigned.shape) for c in cases]
@@ -94,7 +93,7 @@ def golden_from_text(text: str, where: str | Path) -> GoldenSample:
     fits = fits and len(cases) > 0 and all(shape == wanted for shape in shapes)
     if not fits or not all(c.probabilities.ndim == 2 and c.atypicality.shape == crops.shape[:1] for c in cases):
         raise ModelFileError("golden sample has arrays that do not fit together", where=where, found=str(shapes))
-    return GoldenSample(crops, cases, tolerance)
+    return GoldenSample(crops, cases, *tolerances)
 
 
 def check_golden(sample: GoldenSample, predictor: Predictor, dtype: np.dtype, where: str | Path) -> GoldenDifference:
@@ -118,7 +117,9 @@ def check_golden(sample: GoldenSample, predictor: Predictor, dtype: np.dtype, wh
         _refuse("probabilities", difference, sample.probability_tolerance, case.probabilities, found[0], where, number)
         worst_probability = max(worst_probability, float(difference.max()))
         difference = _apart(case.atypicality, found.atypicality) / np.fmax(1, np.abs(case.atypicality))
-        _refuse("atypicality", difference, ATYPICALITY_TOLERANCE, case.atypicality, found.atypicality, where, number)
+        _refuse(
+            "atypicality", difference, sample.atypicality_tolerance, case.atypicality, found.atypicality, where, number
+        )
         worst_atypicality = max(worst_atypicality, float(difference.max()))
         other = case.unassigned != found.unassigned
         _refuse("unassigned", other.astype(float), 0.0, case.unassigned, found.unassigned, where, number)

@@ -32,13 +32,13 @@ def sample() -> GoldenSample:
     levels = np.array([np.nan, 10, 20.5], np.float32)
     p = np.array([[0.7, 0.3], [1 / 3, 2 / 3]], np.float32)
     case = GoldenCase(levels, levels + 1, p, np.array([False, True]), np.array([0.5, np.nan], np.float32))
-    return GoldenSample(crops, (case,), 1e-4)
+    return GoldenSample(crops, (case,), 1e-4, 2e-3)
 
 
 def test_sample_survives_its_text(sample):
     read = golden_from_text(sample.to_text(), "m.onnx")
     np.testing.assert_array_equal(read.crops, sample.crops)
-    assert read.probability_tolerance == 1e-4
+    assert (read.probability_tolerance, read.atypicality_tolerance) == (1e-4, 2e-3)
     for found, expected in zip(read.cases[0], sample.cases[0], strict=True):
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
@@ -82,6 +82,7 @@ def test_other_answers_are_named(sample, changes, words):
         {"cases": []},
         {"cases": [1]},
         {"probability_tolerance": "much"},
+        {"atypicality_tolerance": None},
         {"crops": pack_array(np.zeros((0, 3, 4, 4), np.uint16))},
         {"crops": pack_array(np.zeros((2, 2, 4, 4), np.uint16))},
         {"crops": pack_array(np.zeros((2, 3, 4, 4), np.float32))},

@@ -30,12 +30,14 @@ class NormalizationCard:
         mode: one of `ctcnet.normalization.MODES`.
         background, scale: counts per channel used where none are given; None in the mode 'per_crop'.
         floor: least scale in counts.
+        shared_scale: in the mode 'per_crop', whether the channels of a crop share one scale.
     """
 
     mode: str
     background: tuple[float, ...] | None
     scale: tuple[float, ...] | None
     floor: float
+    shared_scale: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,10 @@ CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
 
 
 def stream_settings(per_crop: bool) -> StreamSettings:
-    """What the network of one mode is trained on; display merges are always normalised one by one."""
-    names = PANELS if per_crop else [name for name in PANELS if name != "rgb_merge"]
+    """What the network of one mode is trained on; display merges are always normalised one by one, and half of what
+    that mode sees of shipped panels."""
+    others = [name for name in PANELS if name != "rgb_merge"]
+    names = [*others, *["rgb_merge"] * len(others)] if per_crop else others
     return StreamSettings(tuple(load_panel(name) for name in names), CROP_SIZE_PX, PIXEL_SIZE_UM, per_crop=per_crop)
 
 
@@ -80,7 +82,7 @@ def train(args: argparse.Namespace, mode: str, settings: UniversalSettings, star
         return Trained(load_file(weights_file), record)
     seed_everything(seed, verbose=False)
     crops = CropStream(stream, seed, Effects.all(), "cuda" if on_gpu else "cpu")
-    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=24 if workers else None)
     module = UniversalModule(settings, None if start is None else start.weights)
     started = time.monotonic()
     trainer = Trainer(
@@ -122,8 +124,8 @@ def main() -> None:
         help="folder of finished networks; one that is there is not trained again",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=8000, help="of the network for cartridges")
-    parser.add_argument("--per-crop-steps", type=int, default=1500, help="of the network for lone crops")
+    parser.add_argument("--steps", type=int, default=14000, help="of the network for cartridges")
+    parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
     args = parser.parse_args()

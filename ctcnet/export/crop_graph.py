@@ -57,7 +57,7 @@ class CropGraph(nn.Module):
         self.conformal = card.conformal is not None
         self.temperature = card.temperature
         self.unassigned_below = card.unassigned_below
-        self.per_crop = InputLevels(levels.floor) if levels.mode == "per_crop" else None
+        self.per_crop = InputLevels(levels.floor, levels.shared_scale) if levels.mode == "per_crop" else None
         self.register_buffer("own_background", torch.tensor(levels.background or (), dtype=torch.float32))
         self.register_buffer("own_scale", torch.tensor(levels.scale or (), dtype=torch.float32))
         thresholds = () if card.conformal is None else card.conformal.thresholds

@@ -197,6 +197,7 @@ def _card(
             tuple(map(float, crops.background)) if own else None,
             tuple(map(float, crops.scale)) if own else None,
             scale_floor(panel.full_scale),
+            shared_scale=panel.rgb_order is not None,
         ),
         temperature=temperature.value,
         training_prior=card.class_shares,

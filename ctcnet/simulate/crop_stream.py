@@ -23,7 +23,7 @@ SHIPPED_SHARE = 0.5
 """Share of pieces that show one of the settings' panels."""
 EIGHT_BIT_SHARE = 0.35
 """Share of those that were kept as 8-bit pictures, whatever the panel's camera can do, as on the real slide."""
-PIXEL_SIZES_UM = (0.4, 0.9)
+PIXEL_SIZES_UM = (0.3, 1.0)
 APERTURES = (0.4, 0.8)
 DIFFICULTIES = (0.5, 1.4)
 DROP_SHARE = 0.3
@@ -168,7 +168,8 @@ def _normalised(
 ) -> Tensor:
     levels = (background, scale)
     if settings.per_crop:
-        levels = per_crop_levels(pixels.cpu().numpy(), scale_floor(panel.full_scale))
+        pictures = panel.rgb_order is not None
+        levels = per_crop_levels(pixels.cpu().numpy(), scale_floor(panel.full_scale), pictures)
     given = [torch.from_numpy(np.asarray(values, dtype=np.float32)).to(pixels.device) for values in levels]
     return normalize(pixels, *given).clamp_(-LARGEST_INPUT, LARGEST_INPUT).half()
 

@@ -45,7 +45,7 @@ class TorchPredictor:
         self.card = card
         self.atypicality = None if atypicality is None else atypicality.to(self.device).eval()
         self.cartridge_reference = cartridge_reference
-        self._per_crop = InputLevels(card.normalization.floor)
+        self._per_crop = InputLevels(card.normalization.floor, card.normalization.shared_scale)
 
     def predict(
         self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None

@@ -30,7 +30,9 @@ import ctcnet
 from ctcnet.export.export import export_predictor
 from ctcnet.labels import load_schema
 from ctcnet.panel import load_panel
-from ctcnet.pretrained.specialise import specialise
+from ctcnet.pretrained.calibration import WHEN_MADE, calibrate
+from ctcnet.pretrained.specialise import check_panel, mode_for, panel_network, specialise
+from ctcnet.pretrained.stored_calibrations import write_calibrations
 from ctcnet.pretrained.universal_module import UniversalModule, UniversalSettings
 from ctcnet.pretrained.universal_network import BACKBONE
 from ctcnet.simulate.composition import CLASSES
@@ -163,7 +165,17 @@ def main() -> None:
     }
     assert tuple(card["labels"].classes) == CLASSES
     model = write_shipped(args.out, card, {"cartridge": cartridge.weights, "per_crop": per_crop.weights})
-    export(model)
+    export(calibrated(model))
+
+
+def calibrated(model: ShippedModel) -> ShippedModel:
+    """The model with calibrations of the shipped panels beside it."""
+    calibrations = {}
+    for name in PANELS:
+        panel = check_panel(load_panel(name), model.card.name)
+        mode = mode_for(panel)
+        calibrations[panel] = calibrate(model.card, panel_network(model, panel, mode), panel, mode, WHEN_MADE)
+    return write_calibrations(model, calibrations)
 
 
 def export(model: ShippedModel) -> None:

@@ -41,7 +41,8 @@ def _thresholds(card: ModelCard) -> str:
 
 def _normalization(card: ModelCard) -> str:
     levels = card.normalization
-    return json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale})
+    shared = {"shared_scale": True} if levels.shared_scale else {}
+    return json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale} | shared)
 
 
 _FILE_FIELDS = (
@@ -65,6 +66,12 @@ _CARD_FIELDS = (
     Field("classes", "list", "classes in the order of `probabilities`", lambda card: ",".join(card.labels.classes)),
     Field("temperature", "number", "the logits are divided by it, in the graph", lambda card: repr(card.temperature)),
     Field(
+        "prior_share",
+        "number",
+        "share of the training prior in every answer, in the graph, which bounds how sure it may be",
+        lambda card: repr(card.prior_share or 0.0),
+    ),
+    Field(
         "thresholds",
         "JSON",
         "what decides `unassigned`: `conformal`, one threshold per class, with its `conformal_alpha`; without them "
@@ -81,7 +88,7 @@ _CARD_FIELDS = (
         "normalization",
         "JSON",
         "`mode`, and the model's own `background` and `scale` in counts, one per channel, used where NaN is given; "
-        "null in the mode per_crop",
+        "null in the mode per_crop, with `shared_scale` where the channels of a crop share one scale",
         _normalization,
     ),
     Field(

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from benchmark_output import hardware, print_table, save_result
-from scipy.special import softmax
 from sklearn.metrics import f1_score, roc_auc_score
 from unusual_pictures import KINDS
 
 from ctcnet.evaluation.prior import restate_prior
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.panel import Panel, load_panel
-from ctcnet.pretrained.specialise import calibration_crops, specialise
+from ctcnet.pretrained.calibration import calibrated, calibration_crops
+from ctcnet.pretrained.specialise import specialise
 from ctcnet.runtime.conformal import judge_unassigned, prediction_sets
 from ctcnet.simulate.cartridge_levels import levels_of_crops
 from ctcnet.simulate.crop_plan import plan_crops
@@ -83,8 +83,10 @@ def answers(predictor: TorchPredictor, crops: Crops) -> Answers:
 def unseen(shipped: ShippedModel, predictor: TorchPredictor, pieces: int, seed: int) -> tuple[np.ndarray, Answers]:
     """Labels and answers of crops drawn as those of the calibration were, from another seed."""
     card = predictor.card
-    crops = calibration_crops(shipped, predictor.network, card.panel, card.normalization.mode, seed=seed, pieces=pieces)
-    probabilities = softmax(crops.features.logits / card.temperature, axis=1)
+    mode = card.normalization.mode
+    crops = calibration_crops(shipped.card, predictor.network, card.panel, mode, seed=seed, pieces=pieces)
+    prior = np.array(card.training_prior)
+    probabilities = calibrated(crops.features.logits, card.temperature, card.prior_share or 0.0, prior)
     assert predictor.atypicality is not None
     with torch.inference_mode():
         atypicality = predictor.atypicality.score(*map(torch.from_numpy, crops.features[:2])).numpy()

@@ -79,6 +79,12 @@ _CARD_FIELDS = (
         _thresholds,
     ),
     Field(
+        "folded",
+        "JSON",
+        "classes that the panel cannot tell, and what each is called instead: its own probability is 0",
+        lambda card: json.dumps(dict(card.folded or {})),
+    ),
+    Field(
         "training_prior",
         "JSON",
         "frequency of each class that the probabilities refer to",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit, softmax
 
-from ctcnet.model_card import ConformalCard
+from ctcnet.model_card import ConformalCard, fold_matrix
 from ctcnet.networks import CellClassifier
 from ctcnet.panel import Panel
 from ctcnet.progress import track
@@ -19,11 +20,10 @@ from ctcnet.runtime.cartridge_atypicality import (
     fit_cartridges,
 )
 from ctcnet.runtime.conformal import fit_conformal
-from ctcnet.simulate.composition import IS_LEUKOCYTE
+from ctcnet.simulate.composition import CLASSES, IS_CTC, IS_LEUKOCYTE, IS_PLATELET_CLUSTER
 from ctcnet.simulate.crop_stream import StreamSettings, draw_imaging, simulate_piece
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.shipped_weights import ShippedCard
-from ctcnet.training.temperature import fit_temperature
 from ctcnet.uncertainty import Atypicality, TypicalFeatures, fit_atypicality, typical_features
 
 SEED = 20_261_121
@@ -34,6 +34,7 @@ which there are thousands for each CTC: a call of a CTC has to exclude them."""
 NETWORK_BATCH = 256
 GROUPS, GROUP_CROPS = 8, 40
 """Cartridges of a set, all imaged in one way, and crops of each cartridge, as in training."""
+PLATELET_CLUSTER = CLASSES[IS_PLATELET_CLUSTER]
 PRIOR_SHARE = (1e-6, 0.2)
 """Least and most of the prior that is mixed into the answers."""
 
@@ -117,15 +118,17 @@ def calibrate(
     size = ON_THE_SPOT if size is None else size
     crops = calibration_crops(card, network, panel, mode, seed=SEED, pieces=size.pieces)
     fitted = crops.piece % size.fitted_every == 0
-    held, features, labels = ~fitted, crops.features, crops.labels
-    prior = np.array(card.class_shares)
-    temperature, prior_share = fit_probabilities(features.logits[fitted], labels[fitted], prior)
+    held, features = ~fitted, crops.features
+    fold = fold_matrix(card.labels.classes, untold_classes(panel))
+    labels = folded_labels(crops.labels, fold)
+    prior = folded_prior(card.class_shares, fold)
+    temperature, prior_share = fit_probabilities(features.logits[fitted], labels[fitted], prior, fold)
     atypicality = fit_atypicality(features.embedding[fitted], features.statistics[fitted], labels[fitted])
-    probabilities = calibrated(features.logits[held], temperature, prior_share, prior)
+    probabilities = calibrated(features.logits[held], temperature, prior_share, prior, fold)
     return Calibration(
         temperature,
         prior_share,
-        fit_conformal(probabilities, labels[held], CONFORMAL_ALPHA),
+        _conformal(probabilities, labels[held], prior > 0),
         atypicality.with_quantile(TypicalFeatures(*(column[held] for column in features))),
         tuple(map(float, crops.background)),
         tuple(map(float, crops.scale)),
@@ -166,7 +169,37 @@ def calibration_crops(
     return CalibrationCrops(joined, np.concatenate(labels), number, background, scale)
 
 
-def fit_probabilities(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray) -> tuple[float, float]:
+def untold_classes(panel: Panel) -> dict[str, str]:
+    """Classes that the panel's channels cannot tell, and what they are called: without a platelet marker nothing shows
+    that a CTC carries platelets. Neutrophils show by their nuclei.
+    """
+    return {} if "platelet" in panel.roles else {PLATELET_CLUSTER: CLASSES[IS_CTC]}
+
+
+def folded_labels(labels: np.ndarray, fold: np.ndarray | None) -> np.ndarray:
+    """Classes (N,) int64 with those that cannot be told called what they are folded into."""
+    return labels if fold is None else fold.argmax(axis=1)[labels]
+
+
+def folded_prior(prior: Sequence[float], fold: np.ndarray | None) -> np.ndarray:
+    """Class frequencies (K,) float64, 0 for folded classes."""
+    return np.array(prior, dtype=np.float64) if fold is None else np.array(prior, dtype=np.float64) @ fold
+
+
+def _conformal(probabilities: np.ndarray, labels: np.ndarray, told: np.ndarray) -> ConformalCard:
+    """Conformal sets of the classes that are told; the others, whose probability is 0, are in no set."""
+    place = np.cumsum(told) - 1
+    fit = fit_conformal(
+        probabilities[:, told], place[labels], [a for a, own in zip(CONFORMAL_ALPHA, told, strict=True) if own]
+    )
+    thresholds, crops = np.ones(len(told)), np.zeros(len(told), int)
+    thresholds[told], crops[told] = fit.thresholds, fit.calibration_crops
+    return ConformalCard(CONFORMAL_ALPHA, tuple(thresholds.tolist()), tuple(crops.tolist()))
+
+
+def fit_probabilities(
+    logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, fold: np.ndarray | None = None
+) -> tuple[float, float]:
     """Temperature and share of the prior that minimise the log loss together.
 
     A temperature alone cannot help where a few crops look like another class altogether: it would have to make every
@@ -174,23 +207,26 @@ def fit_probabilities(logits: np.ndarray, labels: np.ndarray, prior: np.ndarray)
 
     Args:
         logits: (N, K) float.
-        labels: (N,) integers, true classes.
-        prior: (K,), class frequencies that the logits refer to.
+        labels: (N,) integers, true classes, folded.
+        prior: (K,), class frequencies that the logits refer to, folded.
+        fold: see `fold_matrix`.
     """
-    start = fit_temperature(logits, np.zeros(len(prior)), np.eye(len(prior))[labels], prior).value
     rows = np.arange(len(labels))
 
     def log_loss(x: np.ndarray) -> float:
         share = float(np.clip(expit(x[1]), *PRIOR_SHARE))
-        return -float(np.log(calibrated(logits, float(np.exp(x[0])), share, prior)[rows, labels]).mean())
+        return -float(np.log(calibrated(logits, float(np.exp(x[0])), share, prior, fold)[rows, labels]).mean())
 
-    found = minimize(log_loss, [np.log(start), logit(0.01)], method="Nelder-Mead", options={"xatol": 1e-3})
+    found = minimize(log_loss, [0.0, logit(0.01)], method="Nelder-Mead", options={"xatol": 1e-3})
     return float(np.exp(found.x[0])), float(np.clip(expit(found.x[1]), *PRIOR_SHARE))
 
 
-def calibrated(logits: np.ndarray, temperature: float, prior_share: float, prior: np.ndarray) -> np.ndarray:
+def calibrated(
+    logits: np.ndarray, temperature: float, prior_share: float, prior: np.ndarray, fold: np.ndarray | None = None
+) -> np.ndarray:
     """Probabilities float64 (N, K), see `ctcnet.networks.probabilities`, of which this is the numpy twin."""
     certain = softmax(logits.astype(np.float64) / temperature, axis=1)
+    certain = certain if fold is None else certain @ fold
     return (1 - prior_share) * certain + prior_share * prior
 
 

@@ -9,11 +9,11 @@ import torch
 
 import ctcnet
 from ctcnet.errors import ModelPanelError
-from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, panel_limits
+from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, fold_matrix, panel_limits
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel
-from ctcnet.pretrained.calibration import Calibration, calibrate
+from ctcnet.pretrained.calibration import Calibration, calibrate, folded_prior, untold_classes
 from ctcnet.pretrained.stored_calibrations import stored_calibration
 from ctcnet.pretrained.universal_network import SECOND_ROLES
 from ctcnet.simulate.random_panels import TUMOUR_ROLES
@@ -101,6 +101,8 @@ def _card(shipped: ShippedModel, panel: Panel, mode: str, calibration: Calibrati
     own = mode == "cartridge"
     training = dict(card.training)
     total = float(training.get("crops", 0))
+    folded = untold_classes(panel)
+    fold = fold_matrix(card.labels.classes, folded)
     return ModelCard(
         name=card.name,
         backbone=card.backbone,
@@ -117,7 +119,8 @@ def _card(shipped: ShippedModel, panel: Panel, mode: str, calibration: Calibrati
         ),
         temperature=calibration.temperature,
         prior_share=calibration.prior_share,
-        training_prior=card.class_shares,
+        training_prior=tuple(folded_prior(card.class_shares, fold).tolist()),
+        folded=folded or None,
         unassigned_below=UNASSIGNED_BELOW,
         conformal=calibration.conformal,
         atypicality_quantile=QUANTILE,

@@ -19,8 +19,9 @@ from unusual_pictures import KINDS
 
 from ctcnet.evaluation.prior import restate_prior
 from ctcnet.labels import CONTAINS_CTC
+from ctcnet.model_card import fold_matrix
 from ctcnet.panel import Panel, load_panel
-from ctcnet.pretrained.calibration import calibrated, calibration_crops
+from ctcnet.pretrained.calibration import calibrated, calibration_crops, folded_labels
 from ctcnet.pretrained.specialise import specialise
 from ctcnet.runtime.conformal import judge_unassigned, prediction_sets
 from ctcnet.simulate.cartridge_levels import levels_of_crops
@@ -86,11 +87,14 @@ def unseen(shipped: ShippedModel, predictor: TorchPredictor, pieces: int, seed: 
     mode = card.normalization.mode
     crops = calibration_crops(shipped.card, predictor.network, card.panel, mode, seed=seed, pieces=pieces)
     prior = np.array(card.training_prior)
-    probabilities = calibrated(crops.features.logits, card.temperature, card.prior_share or 0.0, prior)
+    fold = fold_matrix(card.labels.classes, card.folded)
+    probabilities = calibrated(crops.features.logits, card.temperature, card.prior_share or 0.0, prior, fold)
     assert predictor.atypicality is not None
     with torch.inference_mode():
         atypicality = predictor.atypicality.score(*map(torch.from_numpy, crops.features[:2])).numpy()
-    return crops.labels, Answers(probabilities, judge_unassigned(probabilities, atypicality, card), atypicality)
+    return folded_labels(crops.labels, fold), Answers(
+        probabilities, judge_unassigned(probabilities, atypicality, card), atypicality
+    )
 
 
 def class_row(name: str, predictor: TorchPredictor, labels: np.ndarray, found: Answers) -> dict[str, str]:
@@ -101,16 +105,17 @@ def class_row(name: str, predictor: TorchPredictor, labels: np.ndarray, found: A
     assert predictor.card.conformal is not None
     classes = predictor.card.labels.classes
     called = probabilities.argmax(1)
-    each = np.array([f1_score(labels == k, called == k) for k in range(len(classes))])
-    covered = [float(sets[labels == k, k].mean()) for k in range(len(classes))]
+    told = [k for k, name in enumerate(classes) if name not in (predictor.card.folded or {})]
+    each = {classes[k]: f1_score(labels == k, called == k) for k in told}
+    covered = [float(sets[labels == k, k].mean()) for k in told]
     return {
         "panel": name,
-        "macro-F1": f"{np.mean(each):.3f}",
-        **{f"F1 {label}": f"{value:.2f}" for label, value in zip(classes, each, strict=True)},
+        "macro-F1": f"{np.mean(list(each.values())):.3f}",
+        **{f"F1 {name}": f"{each[name]:.2f}" if name in each else "" for name in classes},
         "unassigned %": f"{100 * unassigned.mean():.0f}",
         "coverage by class, stated coverage %": " ".join(
             f"{100 * value:.1f}/{100 * (1 - alpha):g}"
-            for value, alpha in zip(covered, predictor.card.conformal.alpha, strict=True)
+            for value, alpha in zip(covered, np.array(predictor.card.conformal.alpha)[told], strict=True)
         ),
     }
 

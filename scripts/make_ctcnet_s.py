@@ -15,8 +15,10 @@ import json
 import os
 import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +31,8 @@ from torch.utils.data import DataLoader
 import ctcnet
 from ctcnet.export.export import export_predictor
 from ctcnet.labels import load_schema
-from ctcnet.panel import load_panel
-from ctcnet.pretrained.calibration import WHEN_MADE, calibrate
+from ctcnet.panel import Panel, load_panel
+from ctcnet.pretrained.calibration import WHEN_MADE, Calibration, calibrate
 from ctcnet.pretrained.specialise import check_panel, mode_for, panel_network, specialise
 from ctcnet.pretrained.stored_calibrations import write_calibrations
 from ctcnet.pretrained.universal_module import UniversalModule, UniversalSettings
@@ -165,17 +167,22 @@ def main() -> None:
     }
     assert tuple(card["labels"].classes) == CLASSES
     model = write_shipped(args.out, card, {"cartridge": cartridge.weights, "per_crop": per_crop.weights})
-    export(calibrated(model))
+    export(calibrated(model, args.workers + args.threads))
 
 
-def calibrated(model: ShippedModel) -> ShippedModel:
+def calibrated(model: ShippedModel, processes: int) -> ShippedModel:
     """The model with calibrations of the shipped panels beside it."""
-    calibrations = {}
-    for name in PANELS:
-        panel = check_panel(load_panel(name), model.card.name)
-        mode = mode_for(panel)
-        calibrations[panel] = calibrate(model.card, panel_network(model, panel, mode), panel, mode, WHEN_MADE)
-    return write_calibrations(model, calibrations)
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        found = pool.map(calibration_of, [model] * len(PANELS), PANELS)
+        return write_calibrations(model, dict(found))
+
+
+def calibration_of(model: ShippedModel, name: str) -> tuple[Panel, Calibration]:
+    """Calibration of one shipped panel, in a process of its own."""
+    torch.set_num_threads(1)
+    panel = check_panel(load_panel(name), model.card.name)
+    mode = mode_for(panel)
+    return panel, calibrate(model.card, panel_network(model, panel, mode), panel, mode, WHEN_MADE)
 
 
 def export(model: ShippedModel) -> None:

@@ -98,7 +98,6 @@ class ModelCard:
         limits: sentences on what the model cannot do, such as classes its panel cannot separate.
         conformal: sets that decide what is unassigned instead of `unassigned_below`; None where none were fitted.
         atypicality_quantile: share of typical crops that score below 1; None where the model has no atypicality.
-        prior_share: share of the training prior in every answer, which bounds how sure it may be; None for none.
         folded: class that the panel cannot tell to the class that its probability is added to; None for none.
     """
 
@@ -123,7 +122,6 @@ class ModelCard:
     card_format: int = CARD_FORMAT
     conformal: ConformalCard | None = None
     atypicality_quantile: float | None = None
-    prior_share: float | None = None
     folded: Mapping[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,9 +159,6 @@ class ModelCard:
         if self.folded:
             told = ", ".join(f"{source} is called {target}" for source, target in self.folded.items())
             rows.insert(6, ("Not told apart", told))
-        if self.prior_share is not None:
-            share = f"{100 * self.prior_share:.2g} % of the prior in every answer, which bounds how sure it may be"
-            rows.insert(8, ("Certainty", share))
         if self.atypicality_quantile is not None:
             share = 100 * (1 - self.atypicality_quantile)
             rows.insert(7, ("Atypical", f"score above 1, as {share:.2g} % of typical crops have"))
@@ -194,7 +189,7 @@ class ModelCard:
         )
 
 
-_OPTIONAL = ("conformal", "atypicality_quantile", "prior_share", "folded")
+_OPTIONAL = ("conformal", "atypicality_quantile", "folded")
 """Fields that cards written before there were such do not have."""
 
 
@@ -310,7 +305,6 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (len(conformal.alpha) == classes, "one alpha per class"),
         (all(0 < value < 1 for value in conformal.alpha), "alphas above 0 and below 1"),
         (_folds(card), "folded classes that differ from what they are folded into, each of the labels"),
-        (card.prior_share is None or 0 < card.prior_share < 1, "a prior_share above 0 and below 1"),
         (card.atypicality_quantile is None or 0 < card.atypicality_quantile < 1, "an atypicality quantile below 1"),
     )
     for holds, expected in checks:

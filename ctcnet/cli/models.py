@@ -119,7 +119,7 @@ def model_sha256(path: Path, card: ModelCard) -> str:
     if not is_shipped(path):
         return digest
     calibration = json.dumps(
-        [specialised_sha256(digest, card.panel), card.temperature, card.prior_share, card.to_dict().get("conformal")]
+        [specialised_sha256(digest, card.panel), card.temperature, card.to_dict().get("conformal")]
     )
     return sha256(calibration.encode()).hexdigest()
 

@@ -66,12 +66,6 @@ _CARD_FIELDS = (
     Field("classes", "list", "classes in the order of `probabilities`", lambda card: ",".join(card.labels.classes)),
     Field("temperature", "number", "the logits are divided by it, in the graph", lambda card: repr(card.temperature)),
     Field(
-        "prior_share",
-        "number",
-        "share of the training prior in every answer, in the graph, which bounds how sure it may be",
-        lambda card: repr(card.prior_share or 0.0),
-    ),
-    Field(
         "thresholds",
         "JSON",
         "what decides `unassigned`: `conformal`, one threshold per class, with its `conformal_alpha`; without them "

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit, logit, softmax
+from scipy.special import softmax
 
 from ctcnet.model_card import ConformalCard, fold_matrix
 from ctcnet.networks import CellClassifier
@@ -24,19 +23,19 @@ from ctcnet.simulate.composition import CLASSES, IS_CTC, IS_LEUKOCYTE, IS_PLATEL
 from ctcnet.simulate.crop_stream import StreamSettings, draw_imaging, simulate_piece
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.shipped_weights import ShippedCard
+from ctcnet.training.temperature import fit_temperature
 from ctcnet.uncertainty import Atypicality, TypicalFeatures, fit_atypicality, typical_features
 
 SEED = 20_261_121
 """Far from the seeds of training streams, which are small numbers."""
-CONFORMAL_ALPHA: tuple[float, ...] = (0.1, 0.01, 0.1, 0.1, 0.1)
+CONFORMAL_ALPHA: tuple[float, ...] = (0.1, 0.01, 0.1, 0.1, 0.05)
 """Share of the crops of each of `composition.CLASSES` whose conformal set may lack it. Least for leukocytes, of
-which there are thousands for each CTC: a call of a CTC has to exclude them."""
+which there are thousands for each CTC, and less for debris, of which there are hundreds: a call of a CTC has to exclude
+them."""
 NETWORK_BATCH = 256
 GROUPS, GROUP_CROPS = 8, 40
 """Cartridges of a set, all imaged in one way, and crops of each cartridge, as in training."""
 PLATELET_CLUSTER = CLASSES[IS_PLATELET_CLUSTER]
-PRIOR_SHARE = (1e-6, 0.2)
-"""Least and most of the prior that is mixed into the answers."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,6 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it.
-        prior_share: share of the prior in the probabilities, see `ctcnet.networks.probabilities`.
         conformal: conformal sets.
         atypicality: score of crops.
         background, scale: the model's own levels in counts, one per channel.
@@ -94,7 +92,6 @@ class Calibration:
     """
 
     temperature: float
-    prior_share: float
     conformal: ConformalCard
     atypicality: Atypicality
     background: tuple[float, ...]
@@ -121,14 +118,12 @@ def calibrate(
     held, features = ~fitted, crops.features
     fold = fold_matrix(card.labels.classes, untold_classes(panel))
     labels = folded_labels(crops.labels, fold)
-    prior = folded_prior(card.class_shares, fold)
-    temperature, prior_share = fit_probabilities(features.logits[fitted], labels[fitted], prior, fold)
+    temperature = _temperature(features.logits[fitted], crops.labels[fitted], card.class_shares)
     atypicality = fit_atypicality(features.embedding[fitted], features.statistics[fitted], labels[fitted])
-    probabilities = calibrated(features.logits[held], temperature, prior_share, prior, fold)
+    probabilities = calibrated(features.logits[held], temperature, fold)
     return Calibration(
         temperature,
-        prior_share,
-        _conformal(probabilities, labels[held], prior > 0),
+        _conformal(probabilities, labels[held], folded_prior(card.class_shares, fold) > 0),
         atypicality.with_quantile(TypicalFeatures(*(column[held] for column in features))),
         tuple(map(float, crops.background)),
         tuple(map(float, crops.scale)),
@@ -169,6 +164,11 @@ def calibration_crops(
     return CalibrationCrops(joined, np.concatenate(labels), number, background, scale)
 
 
+def _temperature(logits: np.ndarray, labels: np.ndarray, shares: Sequence[float]) -> float:
+    prior = np.array(shares)
+    return fit_temperature(logits, np.zeros(len(prior)), np.eye(len(prior))[labels], prior).value
+
+
 def untold_classes(panel: Panel) -> dict[str, str]:
     """Classes that the panel's channels cannot tell, and what they are called: without a platelet marker nothing shows
     that a CTC carries platelets. Neutrophils show by their nuclei.
@@ -197,37 +197,10 @@ def _conformal(probabilities: np.ndarray, labels: np.ndarray, told: np.ndarray) 
     return ConformalCard(CONFORMAL_ALPHA, tuple(thresholds.tolist()), tuple(crops.tolist()))
 
 
-def fit_probabilities(
-    logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, fold: np.ndarray | None = None
-) -> tuple[float, float]:
-    """Temperature and share of the prior that minimise the log loss together.
-
-    A temperature alone cannot help where a few crops look like another class altogether: it would have to make every
-    answer unsure. The share bounds how sure an answer may be.
-
-    Args:
-        logits: (N, K) float.
-        labels: (N,) integers, true classes, folded.
-        prior: (K,), class frequencies that the logits refer to, folded.
-        fold: see `fold_matrix`.
-    """
-    rows = np.arange(len(labels))
-
-    def log_loss(x: np.ndarray) -> float:
-        share = float(np.clip(expit(x[1]), *PRIOR_SHARE))
-        return -float(np.log(calibrated(logits, float(np.exp(x[0])), share, prior, fold)[rows, labels]).mean())
-
-    found = minimize(log_loss, [0.0, logit(0.01)], method="Nelder-Mead", options={"xatol": 1e-3})
-    return float(np.exp(found.x[0])), float(np.clip(expit(found.x[1]), *PRIOR_SHARE))
-
-
-def calibrated(
-    logits: np.ndarray, temperature: float, prior_share: float, prior: np.ndarray, fold: np.ndarray | None = None
-) -> np.ndarray:
+def calibrated(logits: np.ndarray, temperature: float, fold: np.ndarray | None = None) -> np.ndarray:
     """Probabilities float64 (N, K), see `ctcnet.networks.probabilities`, of which this is the numpy twin."""
-    certain = softmax(logits.astype(np.float64) / temperature, axis=1)
-    certain = certain if fold is None else certain @ fold
-    return (1 - prior_share) * certain + prior_share * prior
+    probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)
+    return probabilities if fold is None else probabilities @ fold
 
 
 def _cartridges(

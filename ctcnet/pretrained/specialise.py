@@ -118,7 +118,6 @@ def _card(shipped: ShippedModel, panel: Panel, mode: str, calibration: Calibrati
             shared_scale=panel.rgb_order is not None,
         ),
         temperature=calibration.temperature,
-        prior_share=calibration.prior_share,
         training_prior=tuple(folded_prior(card.class_shares, fold).tolist()),
         folded=folded or None,
         unassigned_below=UNASSIGNED_BELOW,

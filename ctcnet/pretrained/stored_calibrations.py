@@ -88,7 +88,7 @@ def stored_calibration(shipped: ShippedModel, network: CellClassifier, panel: Pa
 
 def _numbers(calibration: Calibration) -> dict[str, object]:
     """What is no tensor, as plain data."""
-    names = ("temperature", "prior_share", "background", "scale", "crops")
+    names = ("temperature", "background", "scale", "crops")
     cartridges = calibration.cartridges
     return {name: getattr(calibration, name) for name in names} | {
         "conformal": vars(calibration.conformal),

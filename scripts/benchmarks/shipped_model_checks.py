@@ -86,9 +86,8 @@ def unseen(shipped: ShippedModel, predictor: TorchPredictor, pieces: int, seed: 
     card = predictor.card
     mode = card.normalization.mode
     crops = calibration_crops(shipped.card, predictor.network, card.panel, mode, seed=seed, pieces=pieces)
-    prior = np.array(card.training_prior)
     fold = fold_matrix(card.labels.classes, card.folded)
-    probabilities = calibrated(crops.features.logits, card.temperature, card.prior_share or 0.0, prior, fold)
+    probabilities = calibrated(crops.features.logits, card.temperature, fold)
     assert predictor.atypicality is not None
     with torch.inference_mode():
         atypicality = predictor.atypicality.score(*map(torch.from_numpy, crops.features[:2])).numpy()

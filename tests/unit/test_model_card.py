@@ -99,7 +99,6 @@ def test_page_says_research_use_and_simulated(tmp_path: Path):
         {"conformal": ConformalCard((0.1,) * 5, (0.5, 0.5, 0.5, 0.5, 1.5), (10,) * 5)},
         {"conformal": ConformalCard((0.0,) * 5, (0.5,) * 5, (10,) * 5)},
         {"atypicality_quantile": 1.0},
-        {"prior_share": 1.0},
         {"folded": {"ctc": "nothing"}},
         {"folded": {"ctc": "ctc"}},
         {"folded": ["ctc"]},

@@ -111,7 +111,12 @@ _CARD_FIELDS = (
 
 _CROP_FIELDS = (
     Field("golden_sample", "JSON", "crops, levels and the answers to them, see below"),
-    Field(CARTRIDGE_PROPERTY, "JSON", "what the leukocytes of cartridges are like", optional=True),
+    Field(
+        CARTRIDGE_PROPERTY,
+        "text",
+        "what the leukocytes of cartridges are like: base64 of a NumPy archive",
+        optional=True,
+    ),
 )
 
 FIELDS: Mapping[str, tuple[Field, ...]] = {"crop": (*_FILE_FIELDS, *_CARD_FIELDS, *_CROP_FIELDS)}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from benchmark_output import hardware, print_table, save_result
+from scipy.stats import beta
 from sklearn.metrics import f1_score, roc_auc_score
 from unusual_pictures import KINDS
 
@@ -33,7 +34,7 @@ from ctcnet.training.torch_predictor import TorchPredictor
 
 SEED = 77_000
 PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6", "sarcoma", "imaging_flow", "rgb_merge")
-LEAST_IN_BIN = 100
+LEAST_IN_BIN, LEAST_OUTCOME = 100, 10
 RARE_PRIOR = 0.01
 """Of all classes that contain a CTC together, to which probabilities are restated."""
 TYPICAL, UNUSUAL = 2000, 400
@@ -120,10 +121,11 @@ def class_row(name: str, predictor: TorchPredictor, labels: np.ndarray, found: A
 
 
 def calibration_rows(predictor: TorchPredictor, labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, str]]:
-    """Greatest distance of stated from observed log-odds of P(contains a CTC), as trained and at a rare prior.
+    """Stated against observed log-odds of P(contains a CTC), as trained and at a rare prior, in bins of a nat.
 
-    Every bin of one nat with `LEAST_IN_BIN` crops counts; where all or none of its crops contain a CTC, half a crop is
-    added to either side.
+    Where a bin holds `LEAST_OUTCOME` crops with a CTC and as many without, their ratio is the observed odds. Where it
+    does not, nothing but bounds can be observed (a hundred crops without an error are odds of 30 or more): then it is
+    asked whether the stated odds lie in the exact 95 % interval (Clopper and Pearson 1934).
     """
     contains = np.asarray(predictor.card.labels.rollup_mask(CONTAINS_CTC))
     truth = contains[labels]
@@ -133,27 +135,39 @@ def calibration_rows(predictor: TorchPredictor, labels: np.ndarray, probabilitie
     rare[~contains] = trained[~contains] * (1 - RARE_PRIOR) / trained[~contains].sum()
     rows = []
     for name, prior in (("as trained", trained), (f"{RARE_PRIOR:g} with a CTC", rare)):
-        stated = np.clip(restate_prior(probabilities, trained, prior)[:, contains].sum(1), 1e-7, 1 - 1e-7)
-        place, weight = np.floor(_log_odds(stated)), (prior / frequency)[labels]
-        gaps = {}
-        for index in np.unique(place):
-            own = place == index
-            if own.sum() >= LEAST_IN_BIN:
-                half = 0.5 * weight[own].mean() if truth[own].all() or not truth[own].any() else 0.0
-                hits, misses = (weight * truth)[own].sum() + half, (weight * ~truth)[own].sum() + half
-                gaps[index] = np.log(hits / misses) - _log_odds(np.average(stated[own], weights=weight[own]))
-        worst = max(gaps, key=lambda index: abs(gaps[index]))
-        rows.append(
-            {
-                "prior": name,
-                f"bins of a nat with {LEAST_IN_BIN} crops": str(len(gaps)),
-                "greatest distance, nats": f"{gaps[worst]:+.2f}",
-                "in the bin from": f"{worst:g}",
-                "bins beyond 0.5": str(sum(abs(gap) > 0.5 for gap in gaps.values())),
-                "wanted": "<= 0.5 in all",
-            }
-        )
+        stated = restate_prior(probabilities, trained, prior)[:, contains].sum(1).clip(1e-12, 1 - 1e-12)
+        weight = np.divide(prior, frequency, out=np.zeros_like(frequency), where=frequency > 0)[labels]
+        rows.append({"prior": name, **_bins(_log_odds(stated), truth, weight), "wanted": "<= 0.5 in all"})
     return rows
+
+
+def _bins(log_odds: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> dict[str, str]:
+    """Figures over the bins of a nat of stated `log_odds` (N,) that hold `LEAST_IN_BIN` crops."""
+    gaps, outside, bounded = {}, 0, 0
+    for index in np.unique(np.floor(log_odds)):
+        own = np.floor(log_odds) == index
+        hits, misses = int(truth[own].sum()), int((~truth[own]).sum())
+        if hits + misses < LEAST_IN_BIN:
+            continue
+        stated = _log_odds(np.average(1 / (1 + np.exp(-log_odds[own])), weights=weight[own]))
+        if min(hits, misses) >= LEAST_OUTCOME:
+            gaps[index] = np.log((weight * truth)[own].sum() / (weight * ~truth)[own].sum()) - stated
+            continue
+        bounded += 1
+        low, high = beta.ppf([0.025, 0.975], [hits, hits + 1], [misses + 1, misses])
+        low, high = np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=1.0)
+        shift = np.log(weight[truth].mean() / weight[~truth].mean())
+        with np.errstate(divide="ignore"):
+            outside += not _log_odds(low) + shift <= stated <= _log_odds(high) + shift
+    worst = max(gaps, key=lambda index: abs(gaps[index]))
+    return {
+        f"bins of a nat with {LEAST_IN_BIN} crops": str(len(gaps) + bounded),
+        f"of them with {LEAST_OUTCOME} of either outcome": str(len(gaps)),
+        "greatest distance there, nats": f"{gaps[worst]:+.2f}",
+        "in the bin from": f"{worst:g}",
+        "bins beyond 0.5": str(sum(abs(gap) > 0.5 for gap in gaps.values())),
+        "of the other bins, outside the exact 95 % interval": f"{outside} of {bounded}",
+    }
 
 
 def _log_odds(p: np.ndarray) -> np.ndarray:

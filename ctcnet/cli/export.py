@@ -10,6 +10,9 @@ from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.panel import Panel, load_panel
 
+DEFAULT_PLATFORM = "ome_tiff"
+"""Platform of a frame graph where none is named: usual settings of the detector, no pixel size of its own."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the verb `export`."""
@@ -31,18 +34,26 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--input-dtype", choices=("uint16", "float32"), default="uint16", help="type of crops (default: uint16)"
     )
+    parser.add_argument("--frame", action="store_true", help="make the graph for whole raw frames: events out")
+    parser.add_argument("--pixel-size-um", type=float, help="with --frame: um per pixel of the frames")
+    parser.add_argument(
+        "--platform", help="with --frame: scanner whose settings are taken: a shipped name or a YAML file"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export and print the worst difference."""
+    _check_frame_options(args)
     path = find_model(args.checkpoint)
     panel = _panel(args.panel, path)
     import_extra("torch", "train")
     import_extra("onnxscript", "train")
     export = import_extra("ctcnet.export.export", "train")
     export.check_export_output(args.output, overwrite=args.overwrite)
+    if args.frame:
+        return _export_frame(args, path, panel)
     predictor = load_checkpoint(path) if panel is None else load_shipped(path, panel)
     result = export.export_predictor(
         predictor, args.output, opset=args.opset, input_dtype=args.input_dtype, overwrite=args.overwrite
@@ -52,6 +63,43 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"parity with the checkpoint over {result.parity.to_text()}")
     return 0
+
+
+def _export_frame(args: argparse.Namespace, path: Path, panel: Panel | None) -> int:
+    """Export the frame graph and print how it compares with the scan."""
+    import_extra("scipy", "train")
+    export = import_extra("ctcnet.export.frame_export", "train")
+    from ctcnet.scan.platform import load_platform
+
+    platform = load_platform(args.platform or DEFAULT_PLATFORM)
+    predictor = load_checkpoint(path) if panel is None else load_shipped(path, panel)
+    size_um = export.frame_pixel_size_um(args.pixel_size_um, platform, predictor.card)
+    result = export.export_frame_graph(
+        predictor, args.output, platform=platform, pixel_size_um=size_um, overwrite=args.overwrite
+    )
+    parity = result.parity
+    print(
+        f"wrote {result.model} ({result.model.stat().st_size / 1e6:.2f} MB), {result.card.name}, {result.readme.name}"
+    )
+    print(
+        f"for frames of {size_um:g} um per pixel; parity with the scan on a simulated frame: all {parity.matched} "
+        f"events found within {parity.distance_px:.2g} px, worst difference {parity.probability_difference:.2g} in a "
+        f"probability, {parity.flips_inside} decisions differ in the guard band, none outside it"
+    )
+    return 0
+
+
+def _check_frame_options(args: argparse.Namespace) -> None:
+    """Refuse options of one graph for the other.
+
+    Raises:
+        SettingError: such an option is there.
+    """
+    given = [name for name in ("pixel_size_um", "platform") if getattr(args, name) is not None]
+    if given and not args.frame:
+        raise SettingError("is for the frame graph alone", where=f"--{given[0].replace('_', '-')}", fix="add --frame")
+    if args.frame and args.input_dtype != "uint16":
+        raise SettingError("a frame graph takes raw uint16 frames", where="--input-dtype", found=args.input_dtype)
 
 
 def _panel(name: str | None, path: Path) -> Panel | None:

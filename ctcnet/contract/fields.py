@@ -41,13 +41,12 @@ def _thresholds(card: ModelCard) -> str:
 
 def _normalization(card: ModelCard) -> str:
     levels = card.normalization
-    shared = {"shared_scale": True} if levels.shared_scale else {}
-    return json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale} | shared)
+    return json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale})
 
 
 _FILE_FIELDS = (
     Field("contract", "integer", f"version of this table: {CONTRACT_VERSION}"),
-    Field("graph", "text", "kind of graph, which says what its inputs and outputs are: `crop`"),
+    Field("graph", "text", "kind of graph, which says what its inputs and outputs are: `crop` or `frame`"),
     Field("input_dtype", "text", "type of the pixels that the graph takes: `uint16` or `float32`"),
     Field("opset", "integer", "opset of ai.onnx, the only one imported"),
     Field("ir_version", "integer", "version of the ONNX file format"),
@@ -73,12 +72,6 @@ _CARD_FIELDS = (
         _thresholds,
     ),
     Field(
-        "folded",
-        "JSON",
-        "classes that the panel cannot tell, and what each is called instead: its own probability is 0",
-        lambda card: json.dumps(dict(card.folded or {})),
-    ),
-    Field(
         "training_prior",
         "JSON",
         "frequency of each class that the probabilities refer to",
@@ -88,7 +81,7 @@ _CARD_FIELDS = (
         "normalization",
         "JSON",
         "`mode`, and the model's own `background` and `scale` in counts, one per channel, used where NaN is given; "
-        "null in the mode per_crop, with `shared_scale` where the channels of a crop share one scale",
+        "null in the mode per_crop",
         _normalization,
     ),
     Field(
@@ -111,15 +104,22 @@ _CARD_FIELDS = (
 
 _CROP_FIELDS = (
     Field("golden_sample", "JSON", "crops, levels and the answers to them, see below"),
-    Field(
-        CARTRIDGE_PROPERTY,
-        "text",
-        "what the leukocytes of cartridges are like: base64 of a NumPy archive",
-        optional=True,
-    ),
+    Field(CARTRIDGE_PROPERTY, "JSON", "what the leukocytes of cartridges are like", optional=True),
 )
 
-FIELDS: Mapping[str, tuple[Field, ...]] = {"crop": (*_FILE_FIELDS, *_CARD_FIELDS, *_CROP_FIELDS)}
+_FRAME_FIELDS = (
+    Field("frame_pixel_size_um", "number", "micrometres per pixel of the frames"),
+    Field("max_events", "integer", "usual value of the input `max_events`"),
+    Field("kinds", "list", "names of the values of `kind`, from 0 on"),
+    Field("level_sources", "list", "names of the values of `background_source` and `scale_source`, from 0 on"),
+    Field("detection", "JSON", "settings of the detector: sizes in um, limits in multiples of the noise"),
+    Field("platform", "text", "scanner whose settings and spillover are in the graph"),
+)
+
+FIELDS: Mapping[str, tuple[Field, ...]] = {
+    "crop": (*_FILE_FIELDS, *_CARD_FIELDS, *_CROP_FIELDS),
+    "frame": (*_FILE_FIELDS, *_CARD_FIELDS, *_FRAME_FIELDS),
+}
 """Fields of a file by its kind of graph."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ctcnet.contract.field_check import check_fields, graph_of
 from ctcnet.contract.golden_sample import check_golden, golden_from_text
 from ctcnet.contract.signing import check_signature
+from ctcnet.runtime.frame_predictor import FramePredictor
 from ctcnet.runtime.model_file import ModelFile, read_model_file
 from ctcnet.runtime.onnx_predictor import OnnxPredictor
 from ctcnet.runtime.signature_file import stated_sha256
@@ -48,5 +49,14 @@ def _verify_crop_graph(file: ModelFile, path: Path) -> Iterator[tuple[str, str]]
     yield "golden sample", f"{found.answers} answers as stored: largest difference {worst}; every decision equal"
 
 
-_STEPS: Mapping[str, Callable[[ModelFile, Path], Iterator[tuple[str, str]]]] = {"crop": _verify_crop_graph}
+def _verify_frame_graph(file: ModelFile, path: Path) -> Iterator[tuple[str, str]]:
+    predictor = FramePredictor(path, expected_sha256=file.sha256)
+    count = check_fields(file, "frame", predictor.card, "uint16", path)
+    yield "metadata", f"{count} properties, as the card and the graph say"
+
+
+_STEPS: Mapping[str, Callable[[ModelFile, Path], Iterator[tuple[str, str]]]] = {
+    "crop": _verify_crop_graph,
+    "frame": _verify_frame_graph,
+}
 """Kind of graph -> its own steps."""

@@ -74,7 +74,7 @@ def export_predictor(
         exported = OnnxPredictor(part)
         parity = check_parity(predictor, exported, output, dtype)
         check_golden(golden, exported, dtype, output)
-        _write_card(card, card_path, readme_path, overwrite)
+        write_card(card, card_path, readme_path, overwrite)
         for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
             older.unlink(missing_ok=True)
     return ExportResult(output, card_path, readme_path, parity)
@@ -96,7 +96,8 @@ def check_export_output(output: str | Path, *, overwrite: bool) -> tuple[Path, P
     return output, card, readme
 
 
-def _write_card(card: ModelCard, card_path: Path, readme_path: Path, overwrite: bool) -> None:
+def write_card(card: ModelCard, card_path: Path, readme_path: Path, overwrite: bool) -> None:
+    """Write the card as JSON and as a page for people."""
     texts = {card_path: json.dumps(card.to_dict(), indent=2) + "\n", readme_path: card.to_markdown()}
     for path, text in texts.items():
         with new_output_file(path, overwrite=overwrite) as part:

@@ -60,10 +60,10 @@ def trace(graph: CropGraph, card: ModelCard, opset: int, input_dtype: str) -> on
             verbose=False,
         )
     assert program is not None
-    return _for_old_runtimes(program.model_proto)
+    return for_old_runtimes(program.model_proto)
 
 
-def _for_old_runtimes(model: onnx.ModelProto) -> onnx.ModelProto:
+def for_old_runtimes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Lower the IR version and drop what it does not know: properties of nodes and values, imports not used."""
     model.ir_version = IR_VERSION
     graph = model.graph

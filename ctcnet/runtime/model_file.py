@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -38,7 +38,7 @@ _VALUES = {
 }
 """TensorProto.DataType -> bytes of a value, and the field that holds values outside raw_data."""
 
-_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
+_ATTRIBUTE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 5: "g", 7: "ints", 8: "strings"}
 """AttributeProto.AttributeType -> the field with the value."""
 
 _DAMAGED = "copy the file again, or export the model again; use files of a source that you trust"
@@ -69,7 +69,8 @@ def read_model_file(path: str | Path, expected_sha256: str | None = None) -> Mod
 
     Checked are its size, that its bytes are a whole ONNX model and nothing besides, that every tensor has the values
     that its shape calls for, and that it needs nothing but operators of `OPERATORS`: no external data, no functions, no
-    operators of other domains, no graphs within the graph. Time and memory are bounded by the size of the file.
+    operators of other domains, no graphs within the graph but the bodies of loops that state their rounds. Time and
+    memory are bounded by the size of the file.
 
     Args:
         path: of the file.
@@ -108,7 +109,7 @@ def read_model_file(path: str | Path, expected_sha256: str | None = None) -> Mod
         digest,
         model["ir_version"],
         model["opset_import"][0]["version"],
-        frozenset(node["op_type"] for node in model["graph"].get("node", ())),
+        frozenset(node["op_type"] for node in _nodes(model["graph"])),
         {entry["key"]: entry["value"] for entry in model.get("metadata_props", ())},
     )
 
@@ -141,11 +142,21 @@ def _problem(model: Mapping[str, Any]) -> str:
     graph = model.get("graph")
     if graph is None:
         return "no graph"
-    return _tensors_problem(graph.get("initializer", ())) or next(filter(None, map(_node_problem, _nodes(graph))), "")
+    problem = next(filter(None, (_tensors_problem(part.get("initializer", ())) for part in _graphs(graph))), "")
+    return problem or next(filter(None, map(_node_problem, _nodes(graph))), "")
 
 
-def _nodes(graph: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return graph.get("node", [])
+def _graphs(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A graph and the bodies of its loops."""
+    yield graph
+    for node in graph.get("node", ()):
+        for attribute in node.get("attribute", ()):
+            if "g" in attribute:
+                yield from _graphs(attribute["g"])
+
+
+def _nodes(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (node for part in _graphs(graph) for node in part.get("node", ()))
 
 
 def _node_problem(node: Mapping[str, Any]) -> str:
@@ -154,11 +165,15 @@ def _node_problem(node: Mapping[str, Any]) -> str:
         return f"an operator of another domain than ai.onnx: {node['domain']}.{operator}"
     if operator not in OPERATORS:
         return f"the operator '{operator}', which exported models do not use"
+    if operator == "Loop" and not next(iter(node.get("input", ())), ""):
+        return "a loop without a number of rounds"
     for attribute in node.get("attribute", ()):
         given = [name for name in _ATTRIBUTE_FIELDS.values() if name in attribute]
         wanted = _ATTRIBUTE_FIELDS.get(attribute.get("type", 0))
         if wanted is None or given not in ([], [wanted]) or (wanted == "t" and not given):
             return f"an attribute of '{operator}' whose type is not that of its value"
+        if "g" in attribute and operator != "Loop":
+            return f"a graph within '{operator}'"
     return _tensors_problem([attribute["t"] for attribute in node.get("attribute", ()) if "t" in attribute])
 
 

@@ -1,7 +1,8 @@
 """Operators that a model may use: those of ai.onnx that compute tensors from tensors, the same each time.
 
-Left out are loops and branches, which hold graphs of their own and may never end, sequences, optional values, text,
-random numbers, and operators for training.
+Of the operators that hold graphs of their own there is `Loop` alone, and only with a number of rounds; sessions from
+sources that are not trusted are given a deadline. Left out are branches, sequences, optional values, text, random
+numbers, and operators for training.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Compress Concat Con
 ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Einsum Elu
 Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool
 GlobalMaxPool Greater GreaterOrEqual GridSample HardSigmoid HardSwish Hardmax Identity InstanceNormalization
-IsInf IsNaN LRN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul
+IsInf IsNaN LRN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization LpPool MatMul
 MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg NonMaxSuppression NonZero Not
 OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear Range Reciprocal ReduceL1 ReduceL2
 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape

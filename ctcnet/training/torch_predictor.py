@@ -10,7 +10,6 @@ from ctcnet.errors import ModelPanelError
 from ctcnet.model_card import ModelCard
 from ctcnet.networks import CellClassifier
 from ctcnet.networks.levels import InputLevels
-from ctcnet.networks.probabilities import Probabilities
 from ctcnet.normalization import normalize
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 from ctcnet.runtime.conformal import judge_unassigned
@@ -46,8 +45,7 @@ class TorchPredictor:
         self.card = card
         self.atypicality = None if atypicality is None else atypicality.to(self.device).eval()
         self.cartridge_reference = cartridge_reference
-        self._probabilities = Probabilities(card).to(self.device)
-        self._per_crop = InputLevels(card.normalization.floor, card.normalization.shared_scale)
+        self._per_crop = InputLevels(card.normalization.floor)
 
     def predict(
         self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
@@ -83,7 +81,7 @@ class TorchPredictor:
             normalised = normalize(counts, *levels)
             logits, embedding = self.network(normalised)
             embedding = embedding.float()
-            probabilities = self._probabilities(logits).cpu().numpy()
+            probabilities = torch.softmax(logits.float() / card.temperature, dim=1).cpu().numpy()
             atypicality = self._atypicality(normalised, embedding).cpu().numpy()
         unassigned = judge_unassigned(probabilities, atypicality, card)
         return Predictions(probabilities, unassigned, atypicality, embedding.cpu().numpy())

@@ -13,19 +13,19 @@ from ctcnet.cartridge_levels import NOISE_FACTOR
 BLOCK_UM = 64.0
 """Side of the blocks in which the background is measured: several cells wide, well below a field's unevenness."""
 
-_SAMPLES_PER_SIDE = 15
-_CLIPPINGS = 3
-_CLIP_SIGMAS = 4.0
-_LOWER_SIGMA = 0.158655
-_MEDIAN_ABSOLUTE = 0.6745
-_GRAIN_SHARE, _GRAIN_SIGMAS = 0.35, 0.454
-_LOWEST = 0.05
-_DARKEST = 0.04
-_ABOVE_LOWEST = 4.0
-_ABOVE_LOWEST_FINEST = 20.0
-_CROWDED_SHARE = 0.5
-_SAME_LOWEST = 3.0
-_LEAST_SHARE_VALID = 0.25
+SAMPLES_PER_SIDE = 15
+CLIPPINGS = 3
+CLIP_SIGMAS = 4.0
+LOWER_SIGMA = 0.158655
+MEDIAN_ABSOLUTE = 0.6745
+GRAIN_SHARE, GRAIN_SIGMAS = 0.35, 0.454
+LOWEST = 0.05
+DARKEST = 0.04
+ABOVE_LOWEST = 4.0
+ABOVE_LOWEST_FINEST = 20.0
+CROWDED_SHARE = 0.5
+SAME_LOWEST = 3.0
+LEAST_SHARE_VALID = 0.25
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def measure_background(
     """
     height, width = counts.shape[-2:]
     block = max(8, min(round(BLOCK_UM / pixel_size_um), height, width))
-    step = max(1, block // _SAMPLES_PER_SIDE)
+    step = max(1, block // SAMPLES_PER_SIDE)
     block = max(step, block // step * step)
     rows, columns = max(1, height // block), max(1, width // block)
     sampled = _blocks(counts[..., ::step, ::step], rows, columns, block // step)
@@ -105,9 +105,9 @@ def measure_background(
     grain = _grain(counts, valid, step, noise_floor_counts)
     finest = _finest_noise(counts, valid, step, (rows, columns, block // step), noise_floor_counts)
     level, lowest = _clipped_levels(sampled, usable, noise_floor_counts)
-    limit = torch.minimum(_ABOVE_LOWEST * grain, _ABOVE_LOWEST_FINEST * finest)[..., None, None]
-    crowded = (level > lowest + limit).flatten(2).float().mean(-1) > _CROWDED_SHARE
-    known = ~crowded | (_disagreement(lowest) <= _SAME_LOWEST * finest)
+    limit = torch.minimum(ABOVE_LOWEST * grain, ABOVE_LOWEST_FINEST * finest)[..., None, None]
+    crowded = (level > lowest + limit).flatten(2).float().mean(-1) > CROWDED_SHARE
+    known = ~crowded | (_disagreement(lowest) <= SAME_LOWEST * finest)
     level = torch.where(crowded[..., None, None], lowest, level)
     typical = level.flatten(2).nanmedian(-1).values.nan_to_num(0.0)
     grid = _smoothed(torch.where(level.isnan(), typical[..., None, None], level))
@@ -135,14 +135,14 @@ def _clipped_levels(sampled: Tensor, usable: Tensor | None, floor: float) -> tup
     ordered = sampled.sort(-1).values
     kept = number.clamp(min=1)
     limit = ordered[..., 0]
-    for _ in range(_CLIPPINGS):
+    for _ in range(CLIPPINGS):
         level = ordered.gather(-1, ((kept - 1) // 2)[..., None])[..., 0]
-        lower = ordered.gather(-1, (kept * _LOWER_SIGMA).long()[..., None])[..., 0]
-        limit = level + _CLIP_SIGMAS * (level - lower).clamp(min=floor)
+        lower = ordered.gather(-1, (kept * LOWER_SIGMA).long()[..., None])[..., 0]
+        limit = level + CLIP_SIGMAS * (level - lower).clamp(min=floor)
         kept = torch.minimum((ordered <= limit[..., None]).sum(-1), kept).clamp(min=1)
     left = torch.where(ordered <= limit[..., None], ordered, torch.zeros_like(ordered))
-    lowest = ordered.gather(-1, (number * _LOWEST).long()[..., None].clamp(max=ordered.shape[-1] - 1))[..., 0]
-    empty = number < _LEAST_SHARE_VALID * sampled.shape[-1]
+    lowest = ordered.gather(-1, (number * LOWEST).long()[..., None].clamp(max=ordered.shape[-1] - 1))[..., 0]
+    empty = number < LEAST_SHARE_VALID * sampled.shape[-1]
     return (left.sum(-1) / kept).masked_fill(empty, float("nan")), lowest.masked_fill(empty, float("nan"))
 
 
@@ -158,8 +158,8 @@ def _grain(counts: Tensor, valid: Tensor | None, step: int, floor: float) -> Ten
         difference = difference.masked_fill(~usable, float("nan"))
     ordered = difference.flatten(2).sort(-1).values
     number = (~ordered.isnan()).sum(-1, keepdim=True)
-    share = ordered.gather(-1, (number * _GRAIN_SHARE).long())[..., 0]
-    return (share / (_GRAIN_SIGMAS * 2**0.5)).nan_to_num(0.0).clamp(min=floor)
+    share = ordered.gather(-1, (number * GRAIN_SHARE).long())[..., 0]
+    return (share / (GRAIN_SIGMAS * 2**0.5)).nan_to_num(0.0).clamp(min=floor)
 
 
 def _finest_noise(
@@ -183,9 +183,9 @@ def _finest_noise(
         inner = _filled(valid[:, None, 1:-1:step, 1:-1:step], blocks, False)
         usable = _blocks(inner, rows, columns, side)
         mean, fine = mean.masked_fill(~usable, float("inf")), fine.masked_fill(~usable, float("nan"))
-    darkest = mean.topk(max(1, int(_DARKEST * mean.shape[-1])), -1, largest=False, sorted=False).indices
+    darkest = mean.topk(max(1, int(DARKEST * mean.shape[-1])), -1, largest=False, sorted=False).indices
     typical = fine.gather(-1, darkest).flatten(2).nanmedian(-1).values
-    return (typical / (6 * _MEDIAN_ABSOLUTE)).nan_to_num(0.0).clamp(min=floor)
+    return (typical / (6 * MEDIAN_ABSOLUTE)).nan_to_num(0.0).clamp(min=floor)
 
 
 def _filled(pixels: Tensor, blocks: tuple[int, int, int], value: float | bool) -> Tensor:
@@ -215,8 +215,8 @@ def _spread(residual: Tensor, usable: Tensor | None, floor: float) -> Tensor:
         residual = residual.masked_fill(~usable, float("nan"))
     residual = residual.flatten(2)
     spread = residual.masked_fill(residual > 0, float("nan")).abs().nanmedian(-1).values
-    for _ in range(_CLIPPINGS):
-        limit = _CLIP_SIGMAS * (NOISE_FACTOR * spread).clamp(min=floor)
+    for _ in range(CLIPPINGS):
+        limit = CLIP_SIGMAS * (NOISE_FACTOR * spread).clamp(min=floor)
         spread = residual.masked_fill(residual > limit[..., None], float("nan")).abs().nanmedian(-1).values
     return (NOISE_FACTOR * spread).nan_to_num(0.0).clamp(min=floor)
 

@@ -19,9 +19,9 @@ from ctcnet.scan.platform import DetectionSettings
 LARGEST_CELL_UM = 30.0
 """Stain farther out than half of this is not taken for a cell's own."""
 
-_SPREAD_PX = 1.6  # working pixels that an outline is wider, in quadrature; a speck's is 3.7 to 4.6 um wide, not more
-_CONDENSED = 4.0  # times the least height, from which something as narrow as a speck is condensed chromatin
-_RESPONSE_SHARE = 0.5  # a lobed or hollow nucleus answers no filter for discs with more of its height than this
+SPREAD_PX = 1.6  # working pixels that an outline is wider, in quadrature; a speck's is 3.7 to 4.6 um wide, not more
+CONDENSED = 4.0  # times the least height, from which something as narrow as a speck is condensed chromatin
+RESPONSE_SHARE = 0.5  # a lobed or hollow nucleus answers no filter for discs with more of its height than this
 
 
 def find_cells(
@@ -44,7 +44,7 @@ def find_cells(
     """
     plane = image.pixels[:, position[nucleus]]
     least = settings.nucleus_snr * background.noise[:, nucleus]
-    peaks = find_peaks(plane, image.pixel_um, settings.nucleus_diameter_um, _RESPONSE_SHARE * least)
+    peaks = find_peaks(plane, image.pixel_um, settings.nucleus_diameter_um, RESPONSE_SHARE * least)
     level = background.at(peaks.image, nucleus, image.to_image(peaks.y), image.to_image(peaks.x))
     grouped = group_lobes(plane, peaks, level, settings.min_distance_um, image.pixel_um)
     rows = torch.as_tensor(np.concatenate((grouped.peak, grouped.lobe)), device=plane.device)
@@ -56,8 +56,8 @@ def find_cells(
     for stain in stains:
         stained = stained_um(image, background, settings.object_snr, stain, position[stain], cells)
         cells = Found(cells.image, cells.y, cells.x, np.maximum(cells.diameter_um, stained), cells.snr)
-    least_um = np.hypot(settings.nucleus_diameter_um[0], _SPREAD_PX * image.pixel_um)
-    bright = cells.snr >= _CONDENSED * settings.nucleus_snr
+    least_um = np.hypot(settings.nucleus_diameter_um[0], SPREAD_PX * image.pixel_um)
+    bright = cells.snr >= CONDENSED * settings.nucleus_snr
     return cells.take((cells.diameter_um >= least_um) | bright)
 
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from ctcnet.scan.detect.scale_space import Peaks
 from ctcnet.scan.detect.suppression import near_pairs, strongest, valley_ratio
 
-_SCALE_PREFERENCE = 0.12  # strength = height * diameter ** this: of nearly equal responses the larger nucleus stands
-_REACH, _LEAST_REACH_UM = 0.75, 8.0  # peaks nearer than this share of the diameter, or than this, are compared
-_BULGES = (0.0, -0.5, -0.25, 0.25, 0.5)  # ways between two lobes; the bent ones follow a horseshoe
-_VALLEY_BY_DISTANCE = ((3.5, 0.4), (7.0, 0.9))  # um apart, ratio above which two peaks are one nucleus
-_USUAL_UM = 7.0
-_LARGE_SHARE = 0.8
-_TRUE_VALLEY = 0.97
+SCALE_PREFERENCE = 0.12  # strength = height * diameter ** this: of nearly equal responses the larger nucleus stands
+REACH, LEAST_REACH_UM = 0.75, 8.0  # peaks nearer than this share of the diameter, or than this, are compared
+BULGES = (0.0, -0.5, -0.25, 0.25, 0.5)  # ways between two lobes; the bent ones follow a horseshoe
+VALLEY_BY_DISTANCE = ((3.5, 0.4), (7.0, 0.9))  # um apart, ratio above which two peaks are one nucleus
+USUAL_UM = 7.0
+LARGE_SHARE = 0.8
+TRUE_VALLEY = 0.97
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def group_lobes(plane: Tensor, peaks: Peaks, level: Tensor, min_distance_um: flo
         values.cpu().numpy().astype(np.float64) for values in (peaks.y, peaks.x, peaks.diameter_um, peaks.height)
     )
     y, x = y * pixel_um, x * pixel_um + peaks.image.cpu().numpy() * 1e5
-    strength = height * diameter**_SCALE_PREFERENCE
+    strength = height * diameter**SCALE_PREFERENCE
     kept = np.flatnonzero(strongest(strength, near_pairs(y, x, np.full(len(y), min_distance_um))))
-    pairs = kept[near_pairs(y[kept], x[kept], np.maximum(_REACH * diameter[kept], _LEAST_REACH_UM))]
+    pairs = kept[near_pairs(y[kept], x[kept], np.maximum(REACH * diameter[kept], LEAST_REACH_UM))]
     larger = np.where(strength[pairs[:, 0]] >= strength[pairs[:, 1]], diameter[pairs[:, 0]], diameter[pairs[:, 1]])
     distance = np.hypot(y[pairs[:, 0]] - y[pairs[:, 1]], x[pairs[:, 0]] - x[pairs[:, 1]])
     limit = deepest_lobe_valley(distance, larger)
     straight = best = _ratios(plane, peaks, level, pairs, 0.0)
-    for bulge in _BULGES[1:]:
+    for bulge in BULGES[1:]:
         parted = np.flatnonzero(best <= limit)
         best = best.copy()
         best[parted] = np.maximum(best[parted], _ratios(plane, peaks, level, pairs[parted], bulge))
@@ -77,8 +77,8 @@ def deepest_lobe_valley(distance_um: np.ndarray, diameter_um: np.ndarray) -> np.
         distance_um: distance of the two peaks.
         diameter_um: diameter of the scale of the stronger one.
     """
-    scaled = distance_um * _USUAL_UM / np.maximum(_USUAL_UM, _LARGE_SHARE * diameter_um)
-    apart_um, ratio = zip(*_VALLEY_BY_DISTANCE, strict=True)
+    scaled = distance_um * USUAL_UM / np.maximum(USUAL_UM, LARGE_SHARE * diameter_um)
+    apart_um, ratio = zip(*VALLEY_BY_DISTANCE, strict=True)
     return np.interp(scaled, apart_um, ratio)
 
 
@@ -95,7 +95,7 @@ def _with_owners(
     A peak of a scale so large that its disc reaches the nucleus' peak is no lobe.
     """
     standing = np.isin(pairs, peak)
-    lobes = (standing.sum(1) == 1) & (straight < _TRUE_VALLEY)
+    lobes = (standing.sum(1) == 1) & (straight < TRUE_VALLEY)
     pairs, standing, distance = pairs[lobes], standing[lobes], distance[lobes]
     owner, lobe = pairs[standing], pairs[~standing]
     order = np.lexsort((owner, distance, lobe))

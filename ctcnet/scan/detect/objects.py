@@ -22,8 +22,8 @@ from ctcnet.scan.platform import DetectionSettings
 LEAST_OBJECT_UM = 4.0
 """Smaller things are specks."""
 
-_DEEPEST_VALLEY = 0.75  # of the lower end's height: where less lies between object and nucleus, they are two things
-_SURE_SHARE = 0.8  # of a peak's radius, known to within a step of the scale, in which no nucleus may lie
+DEEPEST_VALLEY = 0.75  # of the lower end's height: where less lies between object and nucleus, they are two things
+SURE_SHARE = 0.8  # of a peak's radius, known to within a step of the scale, in which no nucleus may lie
 
 
 def find_objects(
@@ -76,7 +76,7 @@ def _candidates(peaks: Peaks, cells: Found, min_distance_um: float, pixel_um: fl
     """Rows of the peaks that are worth a closer look, so that few outlines have to be drawn."""
     image, y, x, radius_um, height = map(to_numpy, (peaks.image, peaks.y, peaks.x, peaks.diameter_um / 2, peaks.height))
     places = places_um(image, y, x, pixel_um)
-    rows = np.flatnonzero(_free_of_nuclei(places, _SURE_SHARE * radius_um, cells, pixel_um))
+    rows = np.flatnonzero(_free_of_nuclei(places, SURE_SHARE * radius_um, cells, pixel_um))
     rows = rows[_one_each(places[rows], radius_um[rows], height[rows], min_distance_um)]
     return torch.as_tensor(rows, device=peaks.image.device)
 
@@ -119,7 +119,7 @@ def _is_cytoplasm(
     level = background.at(number, channel, image.to_image(y), image.to_image(x))
     level = level - least_snr * background.noise[number, channel]  # a valley is deeper than noise makes one
     ratio = to_numpy(valley_ratio(plane, number, y, x, level, torch.as_tensor(pair, device=plane.device)))
-    within[pair[ratio > _DEEPEST_VALLEY, 0]] = True
+    within[pair[ratio > DEEPEST_VALLEY, 0]] = True
     return within
 
 

@@ -19,12 +19,12 @@ OBJECT_LEVEL = 0.5
 CELL_LEVEL = 0.5
 """Share of the brightest ring at which the stained area of a cell ends."""
 
-_RAYS = 12
-_STEP_PX = 1.0
-_RISE = 1.3  # of the lowest value so far, at which a ray has turned up
-_VALLEY = 0.75  # of the height, that a ray must have fallen below before
-_LONGEST_RAY = 1.5  # times the median ray; longer ones run into something else
-_MOVED = 0.25  # of the radius: centres that moved farther from their peaks are looked for again, from where they are
+RAYS = 12
+STEP_PX = 1.0
+RISE = 1.3  # of the lowest value so far, at which a ray has turned up
+VALLEY = 0.75  # of the height, that a ray must have fallen below before
+LONGEST_RAY = 1.5  # times the median ray; longer ones run into something else
+MOVED = 0.25  # of the radius: centres that moved farther from their peaks are looked for again, from where they are
 _CHUNK = 8192
 
 
@@ -58,11 +58,11 @@ def outline(
 
 
 def _radii(largest_px: float, device: torch.device) -> Tensor:
-    return torch.arange(1, max(4, math.ceil(largest_px / _STEP_PX)) + 1, device=device) * _STEP_PX
+    return torch.arange(1, max(4, math.ceil(largest_px / STEP_PX)) + 1, device=device) * STEP_PX
 
 
 def _directions(device: torch.device) -> tuple[Tensor, Tensor]:
-    angle = torch.arange(_RAYS, device=device) * (2 * math.pi / _RAYS)
+    angle = torch.arange(RAYS, device=device) * (2 * math.pi / RAYS)
     return angle.sin()[None, :, None], angle.cos()[None, :, None]
 
 
@@ -77,7 +77,7 @@ def _outline_chunk(plane: Tensor, peaks: Peaks, level: Tensor, share: float, rad
     centre = sample(plane, peaks.image, peaks.y, peaks.x) - level
     height = (centre + values[..., :2].mean(1).sum(-1)) / 3
     y, x, radius = _centre_and_radius(values, height, share, radii, peaks.y, peaks.x)
-    moved = (torch.hypot(y - peaks.y, x - peaks.x) > _MOVED * radius).nonzero()[:, 0]
+    moved = (torch.hypot(y - peaks.y, x - peaks.x) > MOVED * radius).nonzero()[:, 0]
     values = _rays(plane, peaks.image[moved], y[moved], x[moved], radii) - level[moved, None, None]
     y[moved], x[moved], radius[moved] = _centre_and_radius(values, height[moved], share, radii, y[moved], x[moved])
     return y, x, radius, height
@@ -88,11 +88,11 @@ def _centre_and_radius(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Centroid of the area within the rays' edges, as sectors of circles, and the radius of a disc of that area."""
     edge = _edges(values, height[:, None, None], share, radii)
-    edge = torch.minimum(edge, _LONGEST_RAY * edge.median(-1, keepdim=True).values)
+    edge = torch.minimum(edge, LONGEST_RAY * edge.median(-1, keepdim=True).values)
     sine, cosine = _directions(values.device)
     area, cubed = edge.square().sum(-1), edge**3
     down, across = (2 / 3 * (cubed * part[..., 0]).sum(-1) / area for part in (sine, cosine))
-    return y + down, x + across, (area / _RAYS).sqrt()
+    return y + down, x + across, (area / RAYS).sqrt()
 
 
 def _edges(values: Tensor, height: Tensor, share: float, radii: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def _edges(values: Tensor, height: Tensor, share: float, radii: Tensor) -> Tenso
     threshold = share * height
     lowest = values.cummin(-1).values
     below = values < threshold
-    rising = (values > _RISE * lowest) & (lowest < _VALLEY * height)
+    rising = (values > RISE * lowest) & (lowest < VALLEY * height)
     index = torch.arange(steps, device=values.device)
     first_below = torch.where(below, index, steps).amin(-1)
     first_rise = torch.where(rising, index, steps).amin(-1)

@@ -21,8 +21,8 @@ DIAMETER_PER_SIGMA = 2 * math.sqrt(2 * _BEST_U)
 DISC_RESPONSE = math.exp(-_BEST_U / SCALE_RATIO**2) - math.exp(-_BEST_U)
 """That response for a disc of height 1."""
 
-_PIXEL_SIGMA = 1 / math.sqrt(12)
-_OCTAVE_SIGMA_PX = 2.0
+PIXEL_SIGMA = 1 / math.sqrt(12)
+OCTAVE_SIGMA_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,15 @@ class Peaks:
 
 def blur(plane: Tensor, sigma_px: float) -> Tensor:
     """Gaussian blur of (B, h, w), cut off at 3 sigma; the border's value goes on beyond it."""
+    weights = gaussian_weights(sigma_px)
+    return _blur_along(_blur_along(plane, weights, 2), weights, 1)
+
+
+def gaussian_weights(sigma_px: float) -> list[float]:
+    """Weights of a Gaussian from its middle to 3 sigma on one side; with those of the other side they add up to 1."""
     radius = max(1, math.ceil(3 * sigma_px))
     taps = torch.exp(-0.5 * (torch.arange(radius + 1, dtype=torch.float64) / sigma_px) ** 2)
-    weights = (taps / (2 * taps.sum() - taps[0])).tolist()
-    return _blur_along(_blur_along(plane, weights, 2), weights, 1)
+    return (taps / (2 * taps.sum() - taps[0])).tolist()
 
 
 def _blur_along(plane: Tensor, weights: list[float], dim: int) -> Tensor:
@@ -95,7 +100,7 @@ def find_peaks(plane: Tensor, pixel_um: float, range_um: tuple[float, float], le
     diameters = scale_diameters_um(range_um)
     step, found = 1, []
     sigma = diameters[0] / DIAMETER_PER_SIGMA / pixel_um
-    plane = blur(plane, max(0.5, math.sqrt(max(0.0, sigma**2 - _PIXEL_SIGMA**2))))
+    plane = blur(plane, max(0.5, math.sqrt(max(0.0, sigma**2 - PIXEL_SIGMA**2))))
     responses: list[Tensor] = []
     scales: list[float] = []
     for index, diameter in enumerate(diameters):
@@ -104,7 +109,7 @@ def find_peaks(plane: Tensor, pixel_um: float, range_um: tuple[float, float], le
         scales.append(diameter)
         plane, sigma = wider, sigma * SCALE_RATIO
         last = index == len(diameters) - 1
-        if last or (sigma / step >= _OCTAVE_SIGMA_PX - 1e-6 and min(plane.shape[-2:]) >= 8):
+        if last or (sigma / step >= OCTAVE_SIGMA_PX - 1e-6 and min(plane.shape[-2:]) >= 8):
             found.append(_octave_peaks(responses, scales, step, least_height))
             plane, step = plane[..., ::2, ::2], step * 2
             responses, scales = [], []

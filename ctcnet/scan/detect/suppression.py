@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ctcnet.scan.detect.sampling import sample
 
-_SAMPLES = 9
+SAMPLES = 9
 _CHUNK = 32768
 
 
@@ -83,7 +83,7 @@ def valley_ratio(
     Returns:
         (P,) float32.
     """
-    share = torch.linspace(0, 1, _SAMPLES, device=plane.device)[None, None]
+    share = torch.linspace(0, 1, SAMPLES, device=plane.device)[None, None]
     aside = torch.tensor([-1.0, 0.0, 1.0], device=plane.device)[None, :, None]
     ratios = []
     for chunk in pairs.split(_CHUNK):

@@ -1,0 +1,123 @@
+"""From a checkpoint to a frame graph in an ONNX file, with its card beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
+from ctcnet.contract.sbom import sbom_path
+from ctcnet.errors import SettingError
+from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
+from ctcnet.export.export import check_export_output, write_card
+from ctcnet.export.frame_graph.graph import build_frame_graph
+from ctcnet.export.frame_parity import FrameParity, check_frame_parity
+from ctcnet.export.made_with import made_with
+from ctcnet.export.onnx_file import IR_VERSION, LEAST_ONNXRUNTIME, for_old_runtimes, trace, write_model
+from ctcnet.model_card import ModelCard
+from ctcnet.output import new_output_file
+from ctcnet.runtime.frame_predictor import LEVEL_SOURCES, MAX_EVENTS, FramePredictor
+from ctcnet.runtime.signature_file import signature_path
+from ctcnet.scan.detect.detector import EventDetector
+from ctcnet.scan.event_kinds import KIND_NAMES
+from ctcnet.scan.platform import Platform
+from ctcnet.scan.preprocess.spillover import unmixing_matrix
+
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class FrameExportResult:
+    """An export that went through.
+
+    Attributes:
+        model, card, readme: the files written.
+        parity: what the comparison with the scan found.
+    """
+
+    model: Path
+    card: Path
+    readme: Path
+    parity: FrameParity
+
+
+def export_frame_graph(
+    predictor: ExportablePredictor,
+    output: str | Path,
+    *,
+    platform: Platform,
+    pixel_size_um: float,
+    overwrite: bool = False,
+) -> FrameExportResult:
+    """Write `output`, and beside it `<stem>.card.json` and `<stem>.README.md`.
+
+    The file is compared with the scan's detection, cutting and the checkpoint on a simulated frame first; when they
+    differ nothing is left.
+
+    Args:
+        predictor: a loaded checkpoint on the CPU.
+        output: path that ends in .onnx.
+        platform: the scanner, whose detection settings and spillover go into the graph.
+        pixel_size_um: micrometres per pixel of the frames.
+        overwrite: whether files that exist may be replaced.
+
+    Raises:
+        SettingError: another ending, a pixel size or settings that the detector cannot work with, or a panel without
+            one channel of role nucleus.
+        OutputError: a file exists already or cannot be written.
+        ParityError: the file does not give the scan's events.
+    """
+    output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
+    card = predictor.card
+    detector = EventDetector(platform.detection, card.panel.roles, pixel_size_um)
+    unmixing = unmixing_matrix(platform, card.panel)
+    with torch.no_grad():
+        crops = trace(CropGraph(predictor.network.deployable(), card, predictor.atypicality), card, OPSET, "float32")
+    model = for_old_runtimes(build_frame_graph(detector, unmixing, crops, card))
+    with new_output_file(output, overwrite=overwrite) as part:
+        write_model(model, _metadata(card, platform, pixel_size_um), part)
+        parity = check_frame_parity(predictor, detector, unmixing, FramePredictor(part), output)
+        write_card(card, card_path, readme_path, overwrite)
+        for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
+            older.unlink(missing_ok=True)
+    return FrameExportResult(output, card_path, readme_path, parity)
+
+
+def frame_pixel_size_um(given: float | None, platform: Platform, card: ModelCard) -> float:
+    """Pixel size of the frames: the one given, or else the platform's, or else that which the panel states.
+
+    Raises:
+        SettingError: none of them says.
+    """
+    sizes = (given, platform.pixel_size_um, card.panel.pixel_size_um)
+    size = next((size for size in sizes if size is not None), None)
+    if size is None:
+        raise SettingError(
+            "pixel size of the frames is not known",
+            where=f"platform '{platform.name}' and panel '{card.panel.name}'",
+            fix="state it with --pixel-size-um, or name the scanner with --platform",
+        )
+    return size
+
+
+def _metadata(card: ModelCard, platform: Platform, pixel_size_um: float) -> dict[str, str]:
+    """Metadata properties of the file, those of `ctcnet.contract.fields.FIELDS`."""
+    return {
+        "contract": str(CONTRACT_VERSION),
+        "graph": "frame",
+        "input_dtype": "uint16",
+        "opset": str(OPSET),
+        "ir_version": str(IR_VERSION),
+        "least_onnxruntime": LEAST_ONNXRUNTIME,
+        "made_with": json.dumps(made_with()),
+        **card_properties(card, "frame"),
+        "frame_pixel_size_um": repr(pixel_size_um),
+        "max_events": str(MAX_EVENTS),
+        "kinds": ",".join(KIND_NAMES),
+        "level_sources": ",".join(LEVEL_SOURCES),
+        "detection": json.dumps(asdict(platform.detection)),
+        "platform": platform.name,
+    }

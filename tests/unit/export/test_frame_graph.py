@@ -1,0 +1,158 @@
+"""The frame graph of a little network: its file, its answers to odd frames, its gate."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from ctcnet.contract.fields import FIELDS
+from ctcnet.errors import ModelFileError, ModelPanelError, ParityError, SettingError
+from ctcnet.export import frame_parity
+from ctcnet.export.frame_export import export_frame_graph, frame_pixel_size_um
+from ctcnet.export.frame_parity import compare_events, scan_events
+from ctcnet.export.simulated_frame import simulated_frame
+from ctcnet.runtime import FramePredictor, OnnxPredictor, SessionSettings
+from ctcnet.runtime.frame_predictor import GIVEN, OF_FRAME, OF_MODEL
+from ctcnet.scan.detect.detector import EventDetector
+from ctcnet.scan.platform import load_platform
+
+pytestmark = pytest.mark.unit
+
+PIXEL_SIZE_UM = 0.6
+LEVELS = np.array([60, 50], np.float32), np.array([500, 400], np.float32)
+
+
+@pytest.fixture(scope="module")
+def exported(make_predictor, tmp_path_factory):
+    """What the export of a frame graph gave."""
+    path = tmp_path_factory.mktemp("exported") / "frame.onnx"
+    return export_frame_graph(make_predictor(), path, platform=load_platform("ome_tiff"), pixel_size_um=PIXEL_SIZE_UM)
+
+
+@pytest.fixture(scope="module")
+def graph(exported):
+    return FramePredictor(exported.model, SessionSettings(threads=1))
+
+
+@pytest.fixture(scope="module")
+def frame(two_channel_card):
+    return simulated_frame(two_channel_card.panel, PIXEL_SIZE_UM, (200, 240), seed=2)
+
+
+def test_events_are_those_of_the_scan(exported):
+    parity = exported.parity
+    assert parity.matched == parity.scan_events == parity.graph_events > 50
+    assert parity.distance_px < 0.01
+    assert parity.probability_difference < 1e-5
+    assert parity.flips_inside == parity.flips_outside == 0
+
+
+def test_file_says_what_it_is(exported, graph):
+    assert set(graph.properties) == {field.name for field in FIELDS["frame"]}
+    assert graph.properties["graph"] == "frame"
+    assert graph.frame_pixel_size_um == PIXEL_SIZE_UM
+    assert json.loads(graph.properties["detection"])["nucleus_snr"] == 6.0
+    assert exported.card.is_file()
+    assert exported.readme.is_file()
+    model = onnx.load(exported.model)
+    assert (model.ir_version, [(entry.domain, entry.version) for entry in model.opset_import]) == (9, [("", 18)])
+    onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 30), (40, 12), (15, 15)])
+@pytest.mark.parametrize("value", [0, 65535])
+def test_flat_frames_have_no_events(graph, shape, value):
+    found = graph.predict(np.full((2, *shape), value, np.uint16))
+    assert len(found) == found.events_found == 0
+    assert not found.truncated
+    assert found.probabilities.shape == (0, 5)
+    assert found.mean.shape == found.snr.shape == (0, 2)
+    np.testing.assert_array_equal(found.background_used, value)
+    assert set(found.background_source) == {OF_FRAME}
+    assert set(found.scale_source) == {OF_MODEL}
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (33, 50), (20, 200), (101, 67)])
+def test_odd_sizes_give_the_events_of_the_scan(graph, make_predictor, frame, shape):
+    part = frame[:, 20 : 20 + shape[0], 10 : 10 + shape[1]]
+    detector = EventDetector(load_platform("ome_tiff").detection, ("nucleus", "epithelial"), PIXEL_SIZE_UM)
+    predictor = make_predictor()
+    events, answers = scan_events(predictor, detector, np.eye(2), part, LEVELS[1])
+    found = graph.predict(part, events.background, LEVELS[1])
+    parity = compare_events(events, answers, found, predictor)
+    assert parity.holds, parity
+    assert parity.matched or shape == (16, 16)
+
+
+def test_number_of_events_is_bounded_and_spread(graph, frame):
+    every = graph.predict(frame, *LEVELS, max_events=10**9)
+    assert not every.truncated
+    assert len(every) == every.events_found > 10
+    few = graph.predict(frame, *LEVELS, max_events=5)
+    assert few.truncated
+    assert few.events_found == len(every)
+    rows = np.arange(5) * len(every) // 5
+    np.testing.assert_array_equal(few.y_px, every.y_px[rows])
+    np.testing.assert_allclose(few.probabilities, every.probabilities[rows], atol=1e-6)
+    assert (few.parent < 5).all()
+    exact = graph.predict(frame, *LEVELS, max_events=len(every))
+    assert not exact.truncated
+    none = graph.predict(frame, *LEVELS, max_events=0)
+    assert (len(none), none.truncated) == (0, True)
+
+
+def test_members_point_to_their_cluster(graph, frame):
+    found = graph.predict(frame, *LEVELS)
+    for row in np.flatnonzero(found.kind == 2):
+        members = np.flatnonzero(found.parent == row)
+        assert len(members) == found.members[row] >= 2
+        np.testing.assert_allclose(found.x_px[members].mean(), found.x_px[row], atol=1e-3)
+    assert (found.parent[found.kind != 0] == -1).all()
+
+
+def test_levels_that_are_no_numbers_are_those_of_the_frame(graph, frame):
+    background, scale = LEVELS[0].copy(), LEVELS[1].copy()
+    background[1] = scale[0] = np.nan
+    found = graph.predict(frame, background, scale)
+    assert found.background_source.tolist() == [GIVEN, OF_FRAME]
+    assert found.background_used[0] == 60
+    assert found.scale_source[1] == GIVEN
+    assert found.scale_used[1] == 400
+    assert np.isfinite(found.probabilities).all()
+
+
+def test_bad_frames_are_refused(graph, frame):
+    with pytest.raises(SettingError, match="another shape or type"):
+        graph.predict(frame.astype(np.float32))
+    with pytest.raises(ModelPanelError, match="channels"):
+        graph.predict(frame[:1])
+    with pytest.raises(SettingError, match="number of events"):
+        graph.predict(frame, max_events=-1)
+    with pytest.raises(SettingError, match="scale"):
+        graph.predict(frame, LEVELS[0], -LEVELS[1])
+
+
+def test_each_predictor_wants_its_own_graph(exported):
+    with pytest.raises(ModelFileError, match="other inputs or outputs"):
+        OnnxPredictor(exported.model)
+
+
+def test_failed_gate_leaves_no_file(make_predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(frame_parity, "LARGEST_DIFFERENCE", -1.0)
+    with pytest.raises(ParityError, match="scan's events"):
+        export_frame_graph(
+            make_predictor(), tmp_path / "m.onnx", platform=load_platform("ome_tiff"), pixel_size_um=PIXEL_SIZE_UM
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_pixel_size_comes_from_the_caller_the_platform_or_nowhere(two_channel_card):
+    celltracks, any_scanner = load_platform("celltracks"), load_platform("ome_tiff")
+    unsized = replace(two_channel_card, panel=replace(two_channel_card.panel, pixel_size_um=None))
+    assert frame_pixel_size_um(0.5, celltracks, two_channel_card) == 0.5
+    assert frame_pixel_size_um(None, celltracks, two_channel_card) == 0.64
+    assert frame_pixel_size_um(None, any_scanner, two_channel_card) == 0.5
+    with pytest.raises(SettingError, match="not known"):
+        frame_pixel_size_um(None, any_scanner, unsized)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from ome_tiff_files import ALL
 
 from ctcnet.panel import Channel, Panel
 
@@ -81,3 +82,15 @@ def random_counts() -> Callable[..., np.ndarray]:
 def ome() -> SimpleNamespace:
     """Functions `image`, `document` and `write`, see above, and the `names` of the channels in the files."""
     return SimpleNamespace(image=_image, document=_document, write=_write, names=NAMES)
+
+
+@pytest.fixture
+def frame_files(tmp_path: Path, ome, random_counts):
+    """A folder of 2 x 3 frames of 30 x 40 px, 4 px overlap, each in a file of its own; and the whole field."""
+    field = random_counts(3, 56, 112)
+    for number in range(1, 7):
+        row, column = divmod(number - 1, 3)
+        pixels = field[:, row * 26 : row * 26 + 30, column * 36 : column * 36 + 40]
+        image = ome.image(0, pixels.shape, ALL, position_um=(5000 + column * 18.0, 700 + row * 13.0))
+        ome.write(tmp_path / f"slide7_f{number:03}.ome.tif", pixels, ome.document(image))
+    return tmp_path, field

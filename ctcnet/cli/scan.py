@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from ctcnet.cli.scan_panel import panel_of_cartridges
     from ctcnet.scan.detect.settings_check import check_detection_values
     from ctcnet.scan.pipeline.one_heap import use_one_heap
-    from ctcnet.scan.pipeline.output_folder import scan_output
+    from ctcnet.scan.pipeline.output_folder import check_scan_output, scan_output
     from ctcnet.scan.pipeline.scan_run import FAILED, ScanRequest, print_summary, result_names, scan_all
     from ctcnet.scan.pipeline.settings import ScanSettings, read_levels
     from ctcnet.scan.platform import load_platform
@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     model_path = find_model(args.model)
     result_names(args.cartridges)
     _check_places(args, model_path)
+    check_scan_output(args.output, resume=args.resume, overwrite=args.overwrite)
     workers = args.threads if args.threads is not None else len(os.sched_getaffinity(0))
     panel = None if args.panel is None else load_panel(args.panel)
     platform = None if args.platform is None else load_platform(args.platform)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,31 @@ RUN_FILE = "scan.json"
 """What every folder written by a scan holds."""
 
 _LOCK_FILE = ".lock"
+
+
+def check_scan_output(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """Check, before any work is done, that OUT can be opened; nothing in it is changed.
+
+    Args: as in `scan_output`.
+
+    Raises:
+        OutputError: as `scan_output`; whether results there are of another model shows when the model is loaded.
+    """
+    if resume and overwrite:
+        raise OutputError("--resume and --overwrite exclude each other", where=path)
+    try:
+        if not (resume and (path / RUN_FILE).is_file()):
+            _check_new(path, overwrite)
+        if (path / _LOCK_FILE).is_file():
+            with (path / _LOCK_FILE).open("w") as lock, _locked(lock.fileno(), path):
+                pass
+        if path.is_dir():
+            with tempfile.TemporaryFile(dir=path):
+                pass
+    except OSError as cause:
+        raise OutputError(
+            f"cannot be written ({cause.strerror or cause})", where=path, fix="choose a folder that you may write to"
+        ) from cause
 
 
 @contextmanager
@@ -34,12 +60,8 @@ def scan_output(path: Path, identity: Mapping[str, Any], *, resume: bool, overwr
         OutputError: another scan is writing into the folder; it holds results and neither `resume` nor `overwrite` is
             given, or results of another model, or something that no scan wrote; it cannot be written.
     """
-    if resume and overwrite:
-        raise OutputError("--resume and --overwrite exclude each other", where=path)
+    check_scan_output(path, resume=resume, overwrite=overwrite)
     try:
-        known = (path / RUN_FILE).is_file()
-        if not (resume and known):
-            _check_new(path, overwrite)
         path.mkdir(parents=True, exist_ok=True)
         with (path / _LOCK_FILE).open("w") as lock, _locked(lock.fileno(), path):
             _claim(path, identity, resume=resume, overwrite=overwrite)

@@ -90,6 +90,18 @@ def test_wrong_options_are_one_error_before_any_work(scan, tmp_path, options, ca
     assert not (tmp_path / "out").exists()
 
 
+def test_out_is_checked_before_the_model_is_loaded(scan, tmp_path, capsys, monkeypatch):
+    def load(*_):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("ctcnet.cli.scan.load_predictor", load)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes.txt").write_text("mine")
+    for options in ((), ("--resume",), ("--overwrite",), ("--resume", "--overwrite")):
+        assert scan(tmp_path / "cartridge", out=tmp_path / "out", options=options) == 2
+        assert str(tmp_path / "out") in capsys.readouterr().err
+
+
 def test_detection_settings_are_checked_before_any_work(scan, tmp_path, capsys):
     platform = tmp_path / "mine.yaml"
     platform.write_text('name: mine\nlayout: bzscanner\ndetection: {nucleus_snr: "high"}\n')

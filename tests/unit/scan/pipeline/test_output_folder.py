@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ctcnet.errors import OutputError
-from ctcnet.scan.pipeline.output_folder import RUN_FILE, scan_output
+from ctcnet.scan.pipeline.output_folder import RUN_FILE, check_scan_output, scan_output
 
 pytestmark = pytest.mark.unit
 
@@ -68,6 +68,21 @@ def test_two_at_once_are_refused(tmp_path):
         pytest.raises(OutputError, match="another scan"),
     ):
         open_once(tmp_path / "out", resume=True)
+
+
+def test_a_check_beforehand_refuses_the_same_and_changes_nothing(tmp_path):
+    out = tmp_path / "out"
+    check_scan_output(out, resume=False, overwrite=False)
+    assert not out.exists()
+    with scan_output(out, IDENTITY, resume=False, overwrite=False), pytest.raises(OutputError, match="another scan"):
+        check_scan_output(out, resume=True, overwrite=False)
+    (out / "summary.csv").write_text("x")
+    before = {entry.name: entry.read_bytes() for entry in out.iterdir()}
+    with pytest.raises(OutputError, match="--resume"):
+        check_scan_output(out, resume=False, overwrite=False)
+    check_scan_output(out, resume=True, overwrite=False)
+    check_scan_output(out, resume=False, overwrite=True)
+    assert {entry.name: entry.read_bytes() for entry in out.iterdir()} == before
 
 
 def test_resume_and_overwrite_exclude_each_other(tmp_path):

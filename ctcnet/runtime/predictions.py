@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ctcnet.model_card import ModelCard
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 
 
 class Predictions(NamedTuple):
@@ -33,6 +34,11 @@ class Predictor(Protocol):
     @property
     def card(self) -> ModelCard:
         """What the model says about itself."""
+        ...
+
+    @property
+    def cartridge_reference(self) -> CartridgeReference | None:
+        """What the leukocytes of known cartridges are like; None where the model holds no such reference."""
         ...
 
     def predict(

@@ -15,9 +15,10 @@ from ctcnet.scan.counting.corrected import correction_from_validation
 from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
 from ctcnet.scan.counting.estimates import CountBasis
 from ctcnet.scan.measure.chance_contacts import contact_counts
+from ctcnet.scan.pipeline.cartridge_score import score_text, score_to_dict
 from ctcnet.scan.pipeline.finishing import EVENTS_FILE, EventWriter, FinishInput, WrittenEvents
 from ctcnet.scan.pipeline.gallery_crops import cut_gallery
-from ctcnet.scan.preprocess.quality_warnings import cartridge_warnings
+from ctcnet.scan.preprocess.quality_warnings import atypical_cartridge, cartridge_warnings
 from ctcnet.scan.results.counts_file import write_json
 from ctcnet.scan.results.csi_events import write_csi_events
 from ctcnet.scan.results.event_table import take_rows, write_event_csv
@@ -33,6 +34,7 @@ QUALITY_UNITS = {
     "focus": "1/um, larger is sharper",
     "saturated_share, bright_share, dark_share, covered_share": "shares, 0 to 1",
     "shift_px": "[x, y] in pixels from the reference channel; null where it is not sure",
+    "cartridge_atypicality": "score above 1: the cells are not those of the cartridges that the model knows",
     "verdict": "aligned; undone: the shift was undone; left: displaced, but of a role that is never moved; "
     "too_little_signal; no_shift_fits: the channel does not show the place that the others show",
 }
@@ -111,7 +113,8 @@ def _notes(finish: FinishInput, written: WrittenEvents) -> list[Note]:
         message = f"frames are missing and not counted: {numbers}{more}; their area is left out"
         notes.append(Note("missing_frames", message))
     readable = [record for record in written.records if "unreadable" not in record]
-    return notes + cartridge_warnings(readable, cartridge.panel) + list(written.reference.notes)
+    notes += atypical_cartridge(written.score, cartridge.panel) + cartridge_warnings(readable, cartridge.panel)
+    return notes + list(written.reference.notes)
 
 
 def _counts(
@@ -153,6 +156,7 @@ def _quality(finish: FinishInput, written: WrittenEvents, notes: list[Note]) -> 
         "card": finish.card.to_dict(),
         "metadata": cartridge.metadata,
         "units": QUALITY_UNITS,
+        "cartridge_atypicality": score_to_dict(written.score, finish.reference),
         "warnings": [{"flag": note.flag, "message": note.message, "frame": note.frame} for note in notes],
         "frames": written.records,
         "missing_frames": [frame.number for frame in cartridge.missing],
@@ -194,7 +198,7 @@ def _report(
         notes=notes,
         points=MapPoints(columns["x_um"], columns["y_um"], is_ctc),
         scatter=_scatter(finish, columns, is_ctc),
-        record=_record(finish),
+        record=_record(finish, written),
         simulated_training=finish.card.training_data.simulated,
         simulated_images=bool(finish.cartridge.metadata.get("simulated", False)),
     )
@@ -211,7 +215,7 @@ def _scatter(finish: FinishInput, columns: dict[str, np.ndarray], is_ctc: np.nda
     return Scatter(x, y, columns[f"mean_{x}"][cells], columns[f"mean_{y}"][cells], is_ctc[cells])
 
 
-def _record(finish: FinishInput) -> dict[str, str]:
+def _record(finish: FinishInput, written: WrittenEvents) -> dict[str, str]:
     plan = finish.plan
     return {
         "Model": f"{plan['model_name']} (sha256 {plan['model_sha256']})",
@@ -221,6 +225,7 @@ def _record(finish: FinishInput) -> dict[str, str]:
         "Pixel size": f"{finish.cartridge.pixel_size_um:g} µm",
         "Levels": f"{finish.levels_source}, from {finish.levels['leukocytes']} leukocytes of frames "
         + ", ".join(map(str, finish.levels["frames"])),
+        "Atypicality of the cartridge": score_text(score_to_dict(written.score, finish.reference)),
         "Blood volume": "not stated" if plan["blood_volume_ml"] is None else f"{plan['blood_volume_ml']:g} mL",
         "Settings": json.dumps(plan["platform"], sort_keys=True),
     }

@@ -132,7 +132,18 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
     give_back_free_memory()
     scanned = perf_counter() - start
     finish = FinishInput(
-        cartridge, card, job.settings, plan, levels, source, tuple(notes), analyser, channels, work, job.folder
+        cartridge,
+        card,
+        job.predictor.cartridge_reference,
+        job.settings,
+        plan,
+        levels,
+        source,
+        tuple(notes),
+        analyser,
+        channels,
+        work,
+        job.folder,
     )
     summary = finish_cartridge(finish)
     _flush_results(job.folder)

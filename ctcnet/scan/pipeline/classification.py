@@ -70,10 +70,14 @@ class CropClassifier:
     Args:
         predictor: the model.
         background, scale: (C,) float32 of the model's channels, counts; None for the model's own or per-crop levels.
+
+    Attributes:
+        keeps_embeddings: whether answers hold embeddings: only where the model can judge a cartridge by them.
     """
 
     def __init__(self, predictor: Predictor, background: np.ndarray | None, scale: np.ndarray | None) -> None:
         self._predictor, self._background, self._scale = predictor, background, scale
+        self.keeps_embeddings = predictor.cartridge_reference is not None
         on_cpu = not isinstance(predictor, DevicePredictor) or predictor.device.type == "cpu"
         self._batch_size = BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
 
@@ -83,6 +87,8 @@ class CropClassifier:
         answers = [self._predict(batch) for batch in _batches(pieces, self._batch_size)]
         if not answers:
             return self.nothing()
+        if self.keeps_embeddings:
+            return concatenate(answers)
         return concatenate([answer._replace(embedding=answer.embedding[:, :0]) for answer in answers])
 
     def nothing(self) -> Predictions:

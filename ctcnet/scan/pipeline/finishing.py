@@ -12,12 +12,14 @@ import pyarrow as pa
 
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.model_card import ModelCard
+from ctcnet.runtime.cartridge_atypicality import CartridgeReference, CartridgeScore
 from ctcnet.runtime.conformal import holds_ctc, prediction_sets
 from ctcnet.runtime.predictions import entropy_nats
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.event_kinds import KIND_NAMES
 from ctcnet.scan.measure.interpretation import interpret
 from ctcnet.scan.measure.references import LeukocyteReference, leukocyte_reference
+from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN, score_cartridge
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
 from ctcnet.scan.pipeline.frame_stream import units_of
 from ctcnet.scan.pipeline.resolution import FoundEvents, Resolution, resolve_events
@@ -36,6 +38,7 @@ class FinishInput:
 
     Attributes:
         cartridge, card, settings, plan: see there.
+        reference: what the leukocytes of cartridges that the model knows are like; None where it does not say.
         levels: as the journal has them.
         levels_source: 'cartridge', 'model' or 'per_crop'.
         notes: what was noted while the levels were chosen.
@@ -46,6 +49,7 @@ class FinishInput:
 
     cartridge: Cartridge
     card: ModelCard
+    reference: CartridgeReference | None
     settings: ScanSettings
     plan: dict[str, Any]
     levels: dict[str, Any]
@@ -64,10 +68,12 @@ class WrittenEvents:
     Attributes:
         records: what was recorded of each frame, in the order of the units.
         reference: the cartridge's own leukocytes.
+        score: how unusual the cartridge is; None where the model has nothing to compare it with.
     """
 
     records: list[dict[str, Any]]
     reference: LeukocyteReference
+    score: CartridgeScore | None
 
 
 class EventWriter:
@@ -107,7 +113,11 @@ class EventWriter:
                 writer.write({name: columns[name] for name in schema.names})
         if finish.settings.csv:
             write_event_csv(path, path.with_suffix(".csv"), overwrite=True)
-        return WrittenEvents(records, reference)
+        return WrittenEvents(records, reference, self._score(len(units)))
+
+    def _score(self, units: int) -> CartridgeScore | None:
+        reference = self._finish.reference
+        return None if reference is None else score_cartridge(self._finish.work, units, reference, self._labels)
 
     def _resolve(self, sizes: list[int]) -> Resolution:
         names = ["x_px", "y_px", "owner", "canvas", "depth_px", "kind", "parent", "diameter_um", "unassigned"]
@@ -216,7 +226,8 @@ class EventWriter:
 
 
 def _arrays(table: pa.Table) -> dict[str, np.ndarray]:
-    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    names = [name for name in table.column_names if name != EMBEDDING_COLUMN]
+    return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
 
 
 def _flags(columns: dict[str, np.ndarray]) -> np.ndarray:

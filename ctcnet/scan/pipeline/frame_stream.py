@@ -16,6 +16,7 @@ import torch
 from ctcnet.errors import FrameError
 from ctcnet.runtime.predictions import Predictions, concatenate
 from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, StripCache, Strips, build_canvas, strips_of
+from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN, sample_column
 from ctcnet.scan.pipeline.classification import CropClassifier
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser, FrameEvents
 from ctcnet.scan.pipeline.territory import Place, Territories
@@ -167,7 +168,12 @@ class FrameStream:
         predictions = self._classify(frames)
         self._analyser.times.add("network", perf_counter() - start)
         start = perf_counter()
-        self._work.write_unit(unit.number, _unit_table(frames, predictions), records)
+        table = _unit_table(frames, predictions)
+        if self._classifier.keeps_embeddings:
+            events = [frame.columns for frame in frames]
+            sample = sample_column(events, predictions.embedding, len(self._places))
+            table = table.append_column(EMBEDDING_COLUMN, sample)
+        self._work.write_unit(unit.number, table, records)
         self._analyser.times.add("writing", perf_counter() - start)
 
     def _classify(self, frames: list[FrameEvents]) -> Predictions:
@@ -181,6 +187,7 @@ class FrameStream:
             stop = start + len(frame.crops)
             parts.append(Predictions(*(values[start:stop] for values in joined)))
             start = stop
+        parts = [part for part in parts if len(part.probabilities)]  # of none, the embedding's width is not known
         return concatenate(parts) if parts else self._classifier.nothing()
 
 

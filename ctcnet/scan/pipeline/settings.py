@@ -16,7 +16,7 @@ from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.platform import Platform
 from ctcnet.settings_file import check_keys
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 LARGEST_COUNT, LEAST_SCALE = 65535, 0.01
 """Counts of a 16-bit camera, and a scale far below that of any stain."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ctcnet.panel import Panel
+from ctcnet.runtime.cartridge_atypicality import LEAST_LEUKOCYTES, CartridgeScore
 from ctcnet.scan.cartridge import Note
 
 LEAST_FOCUS_RATIO = 0.75
@@ -59,6 +60,27 @@ def cartridge_warnings(frames: Sequence[dict[str, Any]], panel: Panel) -> list[N
         *_densities(ordered),
         *_drifts(ordered, panel),
     ]
+
+
+def atypical_cartridge(score: CartridgeScore | None, panel: Panel) -> list[Note]:
+    """A warning with the flag 'atypical_cartridge' where the cells are not those of cartridges that the model knows.
+
+    Args:
+        score: None or NaN where it is not known.
+        panel: the cartridge's channels.
+    """
+    if score is None or not score.score > 1:
+        return []
+    which = "cells called leukocyte" if score.of_leukocytes else "cells of all classes"
+    few = "" if score.of_leukocytes else f" (fewer than {LEAST_LEUKOCYTES} of the sample were called leukocyte)"
+    stained = ", ".join(f"{channel.marker} ({channel.role})" for channel in panel.network_panel().channels)
+    message = (
+        f"this cartridge is not like those that the model knows: {score.events} {which}{few} score {score.score:.1f}, "
+        f"and above 1 is atypical; probably channels are swapped or missing (read as {stained}), the pixel size is "
+        "wrong, a stain failed, or the sample is of another kind; look at the gallery before you trust any class or "
+        "count"
+    )
+    return [Note("atypical_cartridge", message)]
 
 
 def _note(flag: str, frames: Sequence[dict[str, Any]], text: str) -> Note:

@@ -27,6 +27,8 @@ STAINS = {
 class StainModel:
     """Calls the class whose stains are nearest; an answer fit for the Predictor protocol."""
 
+    cartridge_reference = None
+
     def __init__(self, seen: tuple[str, ...] = (), simulated: bool = False, mode: str = "cartridge") -> None:
         own = None if mode == "per_crop" else (100.0,) * 5
         self.card = ModelCard(

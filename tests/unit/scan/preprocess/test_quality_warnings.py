@@ -7,7 +7,8 @@ import copy
 import pytest
 
 from ctcnet.panel import Channel, Panel
-from ctcnet.scan.preprocess.quality_warnings import cartridge_warnings
+from ctcnet.runtime.cartridge_atypicality import CartridgeScore
+from ctcnet.scan.preprocess.quality_warnings import atypical_cartridge, cartridge_warnings
 
 pytestmark = pytest.mark.unit
 
@@ -186,3 +187,24 @@ def test_an_empty_cartridge_may_be_an_overexposed_one():
         frame |= {"cells": 0, "objects": 0, "clusters": 0}
         frame["channels"]["DAPI"]["saturated_share"] = 1.0
     assert _flags(frames) == ["no_events", "saturated"]
+
+
+@pytest.mark.parametrize("of_leukocytes", [True, False])
+def test_an_atypical_cartridge_is_named_with_its_causes(of_leukocytes: bool):
+    (note,) = atypical_cartridge(CartridgeScore(3.21, 900, of_leukocytes), PANEL)
+    assert (note.flag, note.frame) == ("atypical_cartridge", None)
+    assert "3.2" in note.message
+    assert "900 cells called leukocyte" in note.message or not of_leukocytes
+    for cause in (
+        "swapped or missing",
+        "DAPI (nucleus), CK (epithelial)",
+        "pixel size",
+        "stain failed",
+        "another kind",
+    ):
+        assert cause in note.message
+
+
+@pytest.mark.parametrize("score", [None, CartridgeScore(float("nan"), 100, False), CartridgeScore(1.0, 900, True)])
+def test_a_cartridge_like_others_or_without_a_score_is_not(score):
+    assert atypical_cartridge(score, PANEL) == []

@@ -28,6 +28,9 @@ _NUM_RINGS = 4
 _NUM_AMOUNTS = 7
 _RUNG = 0.05
 _NUM_RUNGS = 60
+_ROUNDING, _RELATIVE_ROUNDING = 1e-5, 2e-6
+"""What float32 may leave of a flat area above its border, of normalised intensity and of the border: no shape is taken
+of it, which would be another one on another processor."""
 NUM_STATISTICS = _NUM_AMOUNTS + _NUM_RINGS + 1 + _NUM_RUNGS + NUM_SHAPE_STATISTICS
 """Numbers per channel."""
 
@@ -61,7 +64,7 @@ def channel_statistics(x: Tensor, block_px: int, limit: float) -> Tensor:
     Returns:
         (N, C, NUM_STATISTICS): logarithms of mean, border level, mean above border, mean of what is positive of that,
         root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); the ladder
-        of the positive mean (`_ladder`); and `shape_statistics` of what is positive.
+        of the positive mean (`_ladder`); and `shape_statistics` of what is positive beyond rounding.
     """
     blocks = block_means(x.clamp(max=limit), block_px)
     h, w = blocks.shape[2:]
@@ -78,7 +81,8 @@ def channel_statistics(x: Tensor, block_px: int, limit: float) -> Tensor:
     amounts += [positive.amax(2, keepdim=True), brightest - border, rings - border]
     logs = signed_log(torch.cat(amounts, dim=2), gain=10.0)
     ladder = _ladder(logs[:, :, 3:4])
-    shape = shape_statistics(positive.unflatten(2, (h, w)))
+    stain = F.relu(flat - border - (_ROUNDING + _RELATIVE_ROUNDING * border.abs()))
+    shape = shape_statistics(stain.unflatten(2, (h, w)))
     return torch.cat([3.0 * (logs - 1.0), 3.0 * extent, ladder, shape], dim=2)
 
 

@@ -15,6 +15,7 @@ from ctcnet.networks.shape_statistics import (
     shape_invariants,
     shape_statistics,
 )
+from ctcnet.networks.stain_statistics import channel_statistics
 
 pytestmark = pytest.mark.unit
 
@@ -120,3 +121,12 @@ def test_rounding_of_float32_does_not_show_even_for_a_speck_in_a_corner():
     above[1, 0, 13:, 14:] = torch.rand(3, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     above[2, 0] = _ellipse(16, (1, 2), (5, 3), 0.4)
     torch.testing.assert_close(shape_statistics(above.float()).double(), shape_statistics(above), rtol=0, atol=1e-3)
+
+
+def test_rounding_in_a_flat_area_has_no_shape():
+    x = torch.full((1, 1, 64, 64), -7.369)
+    x[..., 40, 8] += 0.16
+    noise = 1e-6 * torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    exact, rounded = (channel_statistics(values, 4, 60.0)[..., -NUM_SHAPE_STATISTICS:] for values in (x, x + noise))
+    assert exact.max() > 0.5, "the bright block has a shape"
+    torch.testing.assert_close(rounded, exact, atol=2e-3, rtol=0)

@@ -17,3 +17,20 @@ make_environment() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --progress-bar on -e ".[$extras]"
     touch "$stamp"
 }
+
+# Packages of the examples for Node.js; without npm their tests are skipped. Their install scripts fetch CUDA libraries.
+make_node_packages() {
+    local folder=scripts/examples/node stamp
+    if ! command -v npm >/dev/null; then
+        echo "npm is not installed: tests of the examples for Node.js are skipped"
+        return
+    fi
+    stamp="$folder/node_modules/.ctcnet-$(sha256sum $folder/package.json | cut -c1-16)"
+    if [ -e "$stamp" ]; then
+        echo "Reusing $folder/node_modules"
+        return
+    fi
+    echo "Installing onnxruntime for Node.js and WebAssembly into $folder/node_modules (430 MB)"
+    npm install --prefix "$folder" --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error
+    touch "$stamp"
+}

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 make_environment all,dev
+make_node_packages
 export NO_ALBUMENTATIONS_UPDATE=1 PYRIGHT_PYTHON_IGNORE_WARNINGS=1
 
 bin=.venv/bin

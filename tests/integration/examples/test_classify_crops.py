@@ -1,0 +1,76 @@
+"""The examples for other languages answer as Python does, crop by crop, on the shipped model."""
+
+import csv
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ctcnet.export.parity import decision_flips
+from ctcnet.runtime import OnnxPredictor, Predictions
+
+pytestmark = pytest.mark.integration
+
+LEVELS = ("60,55,50,52.5,47", "400,120,90,80,60")
+
+
+@pytest.fixture(scope="session")
+def counts_file(crops, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("counts") / "crops.u16"
+    crops.astype("<u2").tofile(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cpp(examples, tmp_path_factory, call) -> Path:
+    """Folder of the compiled C++ examples."""
+    if "ONNXRUNTIME_DIR" not in os.environ:
+        pytest.skip("ONNXRUNTIME_DIR does not name an unpacked release of onnxruntime for C++")
+    build = tmp_path_factory.mktemp("cpp")
+    call("cmake", "-S", examples / "cpp", "-B", build, f"-DONNXRUNTIME_DIR={os.environ['ONNXRUNTIME_DIR']}")
+    call("cmake", "--build", build)
+    return build
+
+
+@pytest.fixture(scope="session", params=["node", "web", "cpp"])
+def classify(request, call):
+    """Runs the example of a language with a list of arguments, see `call`."""
+    if request.param == "cpp":
+        program, options = [request.getfixturevalue("cpp") / "classify_crops"], []
+    else:
+        program = ["node", request.getfixturevalue("node") / "classify_crops.mjs"]
+        options = ["--web"] if request.param == "web" else []
+    return lambda *arguments, exit_code=0: call(*program, *arguments, *options, exit_code=exit_code)
+
+
+@pytest.mark.parametrize("levels", [(), LEVELS], ids=["levels of the model", "levels of a cartridge"])
+def test_example_answers_as_python(classify, model, counts_file, predictor: OnnxPredictor, crops, levels):
+    expected = predictor.predict(crops, *(np.array(level.split(","), np.float32) for level in levels))
+    title, *lines = classify(model, counts_file, *levels).splitlines()
+    assert "For research use only" in title
+    rows = list(csv.DictReader(lines))
+    classes = predictor.card.labels.classes
+    assert [int(row["crop"]) for row in rows] == list(range(len(crops)))
+    probabilities = np.array([[row[f"p_{name}"] for name in classes] for row in rows], np.float32)
+    unassigned = np.array([row["unassigned"] == "1" for row in rows])
+    atypicality = np.array([row["atypicality"] for row in rows], np.float32)
+    np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-4)
+    np.testing.assert_allclose(atypicality, expected.atypicality, rtol=1e-3)
+    assert [row["class"] for row in rows] == [classes[k] for k in probabilities.argmax(axis=1)]
+    found = Predictions(probabilities, unassigned, atypicality, expected.embedding)
+    assert not decision_flips(expected, found, predictor.card).outside.any()
+    assert len(set(expected.probabilities.argmax(axis=1))) > 1, "crops of one class would prove nothing"
+
+
+def test_example_refuses_what_does_not_fit(classify, model, tmp_path):
+    (tmp_path / "odd.u16").write_bytes(b"\0" * 1001)
+    assert "no whole number of crops" in classify(model, tmp_path / "odd.u16", exit_code=2)
+    assert "usage" in classify(model, exit_code=2)
+
+
+def test_python_runner_needs_no_ctcnet(examples):
+    source = (examples / "python" / "run_cases.py").read_text()
+    imports = {line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))}
+    assert imports - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}

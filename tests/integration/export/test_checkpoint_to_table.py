@@ -25,8 +25,8 @@ def manifest(tmp_path_factory) -> Path:
     return out / "manifest.csv"
 
 
-def _write_checkpoint(path: Path, backbone: str, mode: str, size_px: int) -> None:
-    torch.manual_seed(0)
+def _write_checkpoint(path: Path, backbone: str, mode: str, size_px: int, seed: int = 0) -> None:
+    torch.manual_seed(seed)
     panel, labels = load_panel("ctc5"), load_schema("five_class")
     network = build_classifier(backbone, panel.roles, len(labels.classes))
     with torch.no_grad():
@@ -80,3 +80,9 @@ def test_onnx_file_gives_the_table_of_the_checkpoint(manifest, tmp_path, capsys,
     np.testing.assert_allclose(p, q, atol=1e-4)
     assert p.std(axis=0).max() > 0.02, "answers that do not depend on the crops would prove nothing"
     assert OnnxPredictor(model, SessionSettings(threads=1)).input_dtype == np.dtype(dtype)
+    capsys.readouterr()
+    assert main(["verify", str(model), "--against", str(tmp_path)]) == 0
+    assert "parity:" in capsys.readouterr().out
+    _write_checkpoint(tmp_path / "other.ckpt", backbone, mode, size_px, seed=1)
+    assert main(["verify", str(model), "--against", str(tmp_path / "other.ckpt")]) == 1
+    assert "does not give the checkpoint's probabilities" in capsys.readouterr().out

@@ -119,7 +119,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _difference(name: str, expected: Any, found: Any, where: str | Path) -> ContractError:
     return ContractError(
-        f"says something else in the metadata property '{name}'",
+        f"{'lacks' if found is None else 'says something else in'} the metadata property '{name}'",
         where=where,
         expected=_short(expected),
         found="nothing" if found is None else _short(found),

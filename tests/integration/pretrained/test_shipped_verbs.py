@@ -97,6 +97,7 @@ def test_export_gives_a_file_that_needs_no_torch(crops, tmp_path, capsys):
     panel.write_text(json.dumps(load_panel("ctc5").to_dict()))
     assert main(["export", "ctcnet-s", "-o", str(model), "--panel", str(panel), "--overwrite"]) == 0
     assert main(["classify", str(model), str(crops), "-o", str(out)]) == 0
+    assert main(["verify", str(model), "--against", "ctcnet-s"]) == 0
 
 
 def test_scan_takes_the_platforms_panel_and_resumes_with_no_other(cartridge, tmp_path, shipped_models, capsys):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ctcnet.errors import ModelFileError
 from ctcnet.labels import LabelSchema, schema_from_dict
@@ -30,12 +32,14 @@ class NormalizationCard:
         mode: one of `ctcnet.normalization.MODES`.
         background, scale: counts per channel used where none are given; None in the mode 'per_crop'.
         floor: least scale in counts.
+        shared_scale: in the mode 'per_crop', whether the channels of a crop share one scale.
     """
 
     mode: str
     background: tuple[float, ...] | None
     scale: tuple[float, ...] | None
     floor: float
+    shared_scale: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class ModelCard:
         limits: sentences on what the model cannot do, such as classes its panel cannot separate.
         conformal: sets that decide what is unassigned instead of `unassigned_below`; None where none were fitted.
         atypicality_quantile: share of typical crops that score below 1; None where the model has no atypicality.
+        folded: class that the panel cannot tell to the class that its probability is added to; None for none.
     """
 
     name: str
@@ -117,6 +122,7 @@ class ModelCard:
     card_format: int = CARD_FORMAT
     conformal: ConformalCard | None = None
     atypicality_quantile: float | None = None
+    folded: Mapping[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: dicts, lists, strings, numbers, booleans and None; what is optional and None is left out."""
@@ -150,6 +156,9 @@ class ModelCard:
             ("Software", f"ctcnet {self.software_version}"),
             ("Licence", self.licence),
         ]
+        if self.folded:
+            told = ", ".join(f"{source} is called {target}" for source, target in self.folded.items())
+            rows.insert(6, ("Not told apart", told))
         if self.atypicality_quantile is not None:
             share = 100 * (1 - self.atypicality_quantile)
             rows.insert(7, ("Atypical", f"score above 1, as {share:.2g} % of typical crops have"))
@@ -180,13 +189,23 @@ class ModelCard:
         )
 
 
-_OPTIONAL = ("conformal", "atypicality_quantile")
+_OPTIONAL = ("conformal", "atypicality_quantile", "folded")
 """Fields that cards written before there were such do not have."""
 
 
 def hash_group(group: str) -> str:
     """First 16 hexadecimal digits of the SHA-256 of a group's name."""
     return sha256(group.encode()).hexdigest()[:16]
+
+
+def fold_matrix(classes: Sequence[str], folded: Mapping[str, str] | None) -> np.ndarray | None:
+    """Matrix (K, K) float32 by which probabilities (N, K) are multiplied to move those of folded classes; or None."""
+    if not folded:
+        return None
+    matrix = np.eye(len(classes), dtype=np.float32)
+    for source, target in folded.items():
+        matrix[classes.index(source)] = matrix[classes.index(target)]
+    return matrix
 
 
 def panel_limits(panel: Panel, labels: LabelSchema) -> tuple[str, ...]:
@@ -257,6 +276,13 @@ def _conformal_from(content: Mapping[str, Any] | None) -> ConformalCard | None:
     return ConformalCard(**{**content, **numbers, "calibration_crops": tuple(content["calibration_crops"])})
 
 
+def _folds(card: ModelCard) -> bool:
+    classes, folded = card.labels.classes, card.folded or {}
+    return isinstance(folded, Mapping) and all(
+        a in classes and b in classes and b not in folded for a, b in folded.items()
+    )
+
+
 def _check_card(card: ModelCard, where: str | Path) -> None:
     channels = len(card.panel.channels)
     levels = card.normalization
@@ -278,6 +304,7 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (all(0 <= value <= 1 for value in conformal.thresholds), "conformal thresholds from 0 to 1"),
         (len(conformal.alpha) == classes, "one alpha per class"),
         (all(0 < value < 1 for value in conformal.alpha), "alphas above 0 and below 1"),
+        (_folds(card), "folded classes that differ from what they are folded into, each of the labels"),
         (card.atypicality_quantile is None or 0 < card.atypicality_quantile < 1, "an atypicality quantile below 1"),
     )
     for holds, expected in checks:

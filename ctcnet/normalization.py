@@ -5,7 +5,8 @@ levels come from, which is the mode:
 
 - ``cartridge``: from the cartridge (columns of the manifest or the store, inputs of the graph). Keeps absolute stain.
 - ``fixed``: constants of the model, medians over its training crops. Keeps absolute stain where there is no cartridge.
-- ``per_crop``: from each crop by itself. Loses absolute stain; for crops without a cartridge and display pictures.
+- ``per_crop``: from each crop by itself. Loses absolute stain; for crops without a cartridge and display pictures,
+  whose channels share one scale, because they were stretched together: how they compare is all that is left.
 """
 
 from __future__ import annotations
@@ -51,12 +52,13 @@ def normalize(counts: Any, background: Any, scale: Any) -> Any:
     return (counts - background[..., None, None]) / scale[..., None, None]
 
 
-def per_crop_levels(counts: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def per_crop_levels(counts: np.ndarray, floor: float, shared_scale: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Levels of each crop by itself: darkest block mean, and brightest block mean above it.
 
     Args:
         counts: (N, C, H, W), any real dtype; H and W multiples of `BLOCK_PX`.
         floor: least scale in counts, see `scale_floor`.
+        shared_scale: whether the largest scale of a crop's channels stands for all of them.
 
     Returns:
         background and scale, each float32 (N, C).
@@ -71,7 +73,8 @@ def per_crop_levels(counts: np.ndarray, floor: float) -> tuple[np.ndarray, np.nd
     )
     means = blocks.mean(axis=(3, 5))
     background = means.min(axis=(2, 3))
-    return background, np.maximum(means.max(axis=(2, 3)) - background, np.float32(floor))
+    scale = np.maximum(means.max(axis=(2, 3)) - background, np.float32(floor))
+    return background, scale.max(axis=1, keepdims=True).repeat(channels, axis=1) if shared_scale else scale
 
 
 def fixed_levels(counts: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:

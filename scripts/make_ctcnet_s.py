@@ -15,8 +15,10 @@ import json
 import os
 import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +31,10 @@ from torch.utils.data import DataLoader
 import ctcnet
 from ctcnet.export.export import export_predictor
 from ctcnet.labels import load_schema
-from ctcnet.panel import load_panel
-from ctcnet.pretrained.specialise import specialise
+from ctcnet.panel import Panel, load_panel
+from ctcnet.pretrained.calibration import WHEN_MADE, Calibration, calibrate
+from ctcnet.pretrained.specialise import check_panel, mode_for, panel_network, specialise
+from ctcnet.pretrained.stored_calibrations import write_calibrations
 from ctcnet.pretrained.universal_module import UniversalModule, UniversalSettings
 from ctcnet.pretrained.universal_network import BACKBONE
 from ctcnet.simulate.composition import CLASSES
@@ -46,8 +50,10 @@ CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
 
 
 def stream_settings(per_crop: bool) -> StreamSettings:
-    """What the network of one mode is trained on; display merges are always normalised one by one."""
-    names = PANELS if per_crop else [name for name in PANELS if name != "rgb_merge"]
+    """What the network of one mode is trained on; display merges are always normalised one by one, and half of what
+    that mode sees of shipped panels."""
+    others = [name for name in PANELS if name != "rgb_merge"]
+    names = [*others, *["rgb_merge"] * len(others)] if per_crop else others
     return StreamSettings(tuple(load_panel(name) for name in names), CROP_SIZE_PX, PIXEL_SIZE_UM, per_crop=per_crop)
 
 
@@ -80,7 +86,7 @@ def train(args: argparse.Namespace, mode: str, settings: UniversalSettings, star
         return Trained(load_file(weights_file), record)
     seed_everything(seed, verbose=False)
     crops = CropStream(stream, seed, Effects.all(), "cuda" if on_gpu else "cpu")
-    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=24 if workers else None)
     module = UniversalModule(settings, None if start is None else start.weights)
     started = time.monotonic()
     trainer = Trainer(
@@ -122,8 +128,8 @@ def main() -> None:
         help="folder of finished networks; one that is there is not trained again",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=8000, help="of the network for cartridges")
-    parser.add_argument("--per-crop-steps", type=int, default=1500, help="of the network for lone crops")
+    parser.add_argument("--steps", type=int, default=14000, help="of the network for cartridges")
+    parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
     args = parser.parse_args()
@@ -161,7 +167,22 @@ def main() -> None:
     }
     assert tuple(card["labels"].classes) == CLASSES
     model = write_shipped(args.out, card, {"cartridge": cartridge.weights, "per_crop": per_crop.weights})
-    export(model)
+    export(calibrated(model, args.workers + args.threads))
+
+
+def calibrated(model: ShippedModel, processes: int) -> ShippedModel:
+    """The model with calibrations of the shipped panels beside it."""
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        found = pool.map(calibration_of, [model] * len(PANELS), PANELS)
+        return write_calibrations(model, dict(found))
+
+
+def calibration_of(model: ShippedModel, name: str) -> tuple[Panel, Calibration]:
+    """Calibration of one shipped panel, in a process of its own."""
+    torch.set_num_threads(1)
+    panel = check_panel(load_panel(name), model.card.name)
+    mode = mode_for(panel)
+    return panel, calibrate(model.card, panel_network(model, panel, mode), panel, mode, WHEN_MADE)
 
 
 def export(model: ShippedModel) -> None:

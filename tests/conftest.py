@@ -43,10 +43,10 @@ def stand_in_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shipped_models(stand_in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder `models` of the stand-in, in the place of the installation's, and calibration on few crops."""
-    from ctcnet.pretrained import specialise
+    from ctcnet.pretrained import calibration
     from ctcnet.training import shipped_weights
 
     monkeypatch.setattr(shipped_weights, "resource_dir", lambda kind: stand_in_folder)
-    for name, value in (("PIECES", 2), ("GROUPS", 13), ("GROUP_CROPS", 40)):  # 520 crops in each half
-        monkeypatch.setattr(specialise, f"CALIBRATION_{name}", value)
+    monkeypatch.setattr(calibration, "GROUPS", 13)  # 520 crops in each half
+    monkeypatch.setattr(calibration, "ON_THE_SPOT", calibration.CalibrationSize(2, 2, 0))
     return stand_in_folder

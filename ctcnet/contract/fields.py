@@ -41,7 +41,8 @@ def _thresholds(card: ModelCard) -> str:
 
 def _normalization(card: ModelCard) -> str:
     levels = card.normalization
-    return json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale})
+    shared = {"shared_scale": True} if levels.shared_scale else {}
+    return json.dumps({"mode": levels.mode, "background": levels.background, "scale": levels.scale} | shared)
 
 
 _FILE_FIELDS = (
@@ -72,6 +73,12 @@ _CARD_FIELDS = (
         _thresholds,
     ),
     Field(
+        "folded",
+        "JSON",
+        "classes that the panel cannot tell, and what each is called instead: its own probability is 0",
+        lambda card: json.dumps(dict(card.folded or {})),
+    ),
+    Field(
         "training_prior",
         "JSON",
         "frequency of each class that the probabilities refer to",
@@ -81,7 +88,7 @@ _CARD_FIELDS = (
         "normalization",
         "JSON",
         "`mode`, and the model's own `background` and `scale` in counts, one per channel, used where NaN is given; "
-        "null in the mode per_crop",
+        "null in the mode per_crop, with `shared_scale` where the channels of a crop share one scale",
         _normalization,
     ),
     Field(
@@ -104,7 +111,12 @@ _CARD_FIELDS = (
 
 _CROP_FIELDS = (
     Field("golden_sample", "JSON", "crops, levels and the answers to them, see below"),
-    Field(CARTRIDGE_PROPERTY, "JSON", "what the leukocytes of cartridges are like", optional=True),
+    Field(
+        CARTRIDGE_PROPERTY,
+        "text",
+        "what the leukocytes of cartridges are like: base64 of a NumPy archive",
+        optional=True,
+    ),
 )
 
 _FRAME_FIELDS = (

@@ -130,7 +130,8 @@ class CropDataModule(LightningDataModule):
                 "itself (mode 'per_crop') and absolute stain is lost. Choose 'fixed' to keep it."
             )
         sample = self.reader("train")(spread_rows(len(rows))) if mode == "fixed" else None
-        return own_levels(mode, *self._stated_levels("train"), sample, scale_floor(self.panel.full_scale))
+        floor, pictures = scale_floor(self.panel.full_scale), self.panel.rgb_order is not None
+        return own_levels(mode, *self._stated_levels("train"), sample, floor, shared_scale=pictures)
 
     def dataset(self, part: str) -> CropDataset:
         """Crops of one part; only the training part is augmented."""
@@ -144,6 +145,7 @@ class CropDataModule(LightningDataModule):
             augmentation=self.augmentation if part == "train" else None,
             full_scale=self.panel.full_scale,
             per_crop_floor=self.levels.floor if self.levels.mode == "per_crop" else None,
+            shared_scale=self.levels.shared_scale,
         )
 
     def loader(self, part: str, *, all_processes: bool = True) -> ResumableLoader:

@@ -44,6 +44,7 @@ class CropDataset(Dataset):
             the dataset, but channels are dropped here for both.
         full_scale: largest count of the camera.
         per_crop_floor: least scale in counts where levels are each crop's own (mode 'per_crop'), else None.
+        shared_scale: whether the channels of a crop share one scale then.
     """
 
     def __init__(
@@ -58,13 +59,14 @@ class CropDataset(Dataset):
         augmentation: Augmentation | None,
         full_scale: float,
         per_crop_floor: float | None = None,
+        shared_scale: bool = False,
     ) -> None:
         self.read = read
         self.targets = targets.astype(np.float32, copy=False)
         self.weight = weight.astype(np.float32, copy=False)
         self.background = background.astype(np.float32, copy=False)
         self.scale = scale.astype(np.float32, copy=False)
-        self.seed, self.per_crop_floor = seed, per_crop_floor
+        self.seed, self.per_crop_floor, self.shared_scale = seed, per_crop_floor, shared_scale
         self.augmentation = None if augmentation is None or augmentation.backend == "none" else augmentation
         self._chain = None
         if self.augmentation is not None and self.augmentation.backend == "albumentations":
@@ -87,7 +89,7 @@ class CropDataset(Dataset):
         background, scale = self.background[rows], self.scale[rows]
         if self._chain is not None:
             floor = self.per_crop_floor
-            levels = (background, scale) if floor is None else per_crop_levels(crops, floor)
+            levels = (background, scale) if floor is None else per_crop_levels(crops, floor, self.shared_scale)
             parts = zip(crops, *levels, seeds, strict=True)
             crops = np.stack([self._chain(crop, b, s, int(seed)) for crop, b, s, seed in parts])
         sample_seed = torch.from_numpy(seeds)

@@ -24,12 +24,14 @@ class TrainingLevels:
         mode: one of `ctcnet.normalization.MODES`.
         background, scale: the model's own, float32 (C,) in counts; None in the mode 'per_crop'.
         floor: least scale in counts.
+        shared_scale: in the mode 'per_crop', whether the channels of a crop share one scale.
     """
 
     mode: str
     background: np.ndarray | None
     scale: np.ndarray | None
     floor: float
+    shared_scale: bool = False
 
     def of_rows(self, background: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Levels to normalise rows by, given those that the manifest states.
@@ -78,7 +80,12 @@ def spread_rows(count: int, most: int = SAMPLE_CROPS) -> np.ndarray:
 
 
 def own_levels(
-    mode: str, background: np.ndarray, scale: np.ndarray, sample: np.ndarray | None, floor: float
+    mode: str,
+    background: np.ndarray,
+    scale: np.ndarray,
+    sample: np.ndarray | None,
+    floor: float,
+    shared_scale: bool = False,
 ) -> TrainingLevels:
     """Make the levels of a run.
 
@@ -87,9 +94,10 @@ def own_levels(
         background, scale: float32 (N, C), what the manifest states for the training crops.
         sample: (n, C, H, W) training crops, needed in the mode 'fixed' alone.
         floor: least scale in counts.
+        shared_scale: whether the channels are those of display pictures, which share a scale in the mode 'per_crop'.
     """
     if mode == "per_crop":
-        return TrainingLevels(mode, None, None, floor)
+        return TrainingLevels(mode, None, None, floor, shared_scale)
     if mode == "fixed":
         assert sample is not None
         return TrainingLevels(mode, *fixed_levels(sample, floor), floor)

@@ -83,7 +83,7 @@ def make_galleries(
     if not len(rows):
         return [], []
     counts = read(rows).astype(np.float32)
-    own_background, own_scale = per_crop_levels(counts, scale_floor(panel.full_scale))
+    own_background, own_scale = per_crop_levels(counts, scale_floor(panel.full_scale), panel.rgb_order is not None)
     shape = (len(scored), len(panel.channels))
     stated_background, stated_scale = (np.broadcast_to(level, shape)[rows] for level in (background, scale))
     known = np.isfinite(stated_background) & np.isfinite(stated_scale)

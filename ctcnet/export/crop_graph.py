@@ -11,6 +11,7 @@ from torch.nn import functional
 from ctcnet.model_card import ModelCard
 from ctcnet.networks import CellClassifier
 from ctcnet.networks.levels import InputLevels
+from ctcnet.networks.probabilities import Probabilities
 from ctcnet.normalization import normalize
 from ctcnet.runtime import Predictor
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
@@ -55,9 +56,9 @@ class CropGraph(nn.Module):
         self.network = network
         self.atypicality = atypicality
         self.conformal = card.conformal is not None
-        self.temperature = card.temperature
+        self.probabilities = Probabilities(card)
         self.unassigned_below = card.unassigned_below
-        self.per_crop = InputLevels(levels.floor) if levels.mode == "per_crop" else None
+        self.per_crop = InputLevels(levels.floor, levels.shared_scale) if levels.mode == "per_crop" else None
         self.register_buffer("own_background", torch.tensor(levels.background or (), dtype=torch.float32))
         self.register_buffer("own_scale", torch.tensor(levels.scale or (), dtype=torch.float32))
         thresholds = () if card.conformal is None else card.conformal.thresholds
@@ -81,7 +82,7 @@ class CropGraph(nn.Module):
         scale = torch.where(torch.isnan(scale), own_scale, scale)
         normalised = self._normalized(counts, background, scale)
         logits, embedding = self.network(normalised)
-        probabilities = torch.softmax(logits / self.temperature, dim=1)
+        probabilities = self.probabilities(logits)
         if self.atypicality is None:
             atypicality = torch.full_like(probabilities[:, 0], torch.nan)
         else:

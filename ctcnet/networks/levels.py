@@ -14,16 +14,17 @@ class InputLevels(nn.Module):
 
     Args:
         floor: least scale in counts, greater than 0; see `ctcnet.normalization.scale_floor`.
+        shared_scale: whether the largest scale of a crop's channels stands for all of them.
 
     Raises:
         SettingError: `floor` is not greater than 0.
     """
 
-    def __init__(self, floor: float) -> None:
+    def __init__(self, floor: float, shared_scale: bool = False) -> None:
         super().__init__()
         if not floor > 0:
             raise SettingError("the least scale is out of range", expected="greater than 0 counts", found=str(floor))
-        self.floor = float(floor)
+        self.floor, self.shared_scale = float(floor), shared_scale
 
     def forward(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Levels of raw counts.
@@ -46,4 +47,5 @@ class InputLevels(nn.Module):
             )
         means = F.avg_pool2d(counts.float(), BLOCK_PX)
         background = means.amin((2, 3))
-        return background, (means.amax((2, 3)) - background).clamp(min=self.floor)
+        scale = (means.amax((2, 3)) - background).clamp(min=self.floor)
+        return background, scale.amax(1, keepdim=True).expand_as(scale) if self.shared_scale else scale

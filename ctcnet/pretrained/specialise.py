@@ -3,68 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from hashlib import sha256
 
-import numpy as np
 import torch
-from scipy.special import softmax
 
 import ctcnet
 from ctcnet.errors import ModelPanelError
-from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, panel_limits
+from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, fold_matrix, panel_limits
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel
+from ctcnet.pretrained.calibration import Calibration, calibrate, folded_prior, untold_classes
+from ctcnet.pretrained.stored_calibrations import stored_calibration
 from ctcnet.pretrained.universal_network import SECOND_ROLES
-from ctcnet.progress import track
-from ctcnet.runtime.conformal import fit_conformal
-from ctcnet.simulate.composition import CLASSES
-from ctcnet.simulate.crop_stream import StreamSettings, draw_imaging, simulate_piece
-from ctcnet.simulate.effects import Effects
 from ctcnet.simulate.random_panels import TUMOUR_ROLES
 from ctcnet.training.shipped_weights import ShippedModel
 from ctcnet.training.starting_weights import specialised_state
-from ctcnet.training.temperature import Temperature, fit_temperature
 from ctcnet.training.torch_predictor import TorchPredictor
-from ctcnet.uncertainty import QUANTILE, TypicalFeatures, fit_atypicality, typical_features
+from ctcnet.uncertainty import QUANTILE
 
-CALIBRATION_SEED = 20_261_121
-"""Far from the seeds of training streams, which are small numbers."""
-CALIBRATION_PIECES, CALIBRATION_GROUPS, CALIBRATION_GROUP_CROPS = 24, 8, 40
-"""Sets of cartridges that are simulated, each imaged in its own way, their cartridges, and the crops of each.
-Temperature and the distances of atypicality are fitted on every second set, conformal sets and the limit of atypicality
-on the others."""
-CONFORMAL_ALPHA: tuple[float, ...] = (0.1, 0.01, 0.1, 0.1, 0.1)
-"""Share of the crops of each of `composition.CLASSES` whose conformal set may lack it. Least for leukocytes, of
-which there are thousands for each CTC: a call of a CTC has to exclude them."""
-NETWORK_BATCH = 256
 UNASSIGNED_BELOW = 0.5
-
-
-@dataclass(frozen=True)
-class CalibrationCrops:
-    """Simulated crops of one panel that no training saw.
-
-    Attributes:
-        features: of N crops, see `TypicalFeatures`.
-        labels: (N,) int64.
-        first_half: (N,) bool, crops for temperature and atypicality.
-        background, scale: (C,) float64, medians over the cartridges, in counts.
-    """
-
-    features: TypicalFeatures
-    labels: np.ndarray
-    first_half: np.ndarray
-    background: np.ndarray
-    scale: np.ndarray
 
 
 def specialise(shipped: ShippedModel, panel: Panel, device: str | torch.device = "cpu") -> TorchPredictor:
     """Classifier of one panel.
 
-    Levels, temperature, conformal sets and atypicality are fitted to crops of the panel that are simulated here, always
-    the same.
+    Levels, temperature, conformal sets and atypicality come with the model for the panels that are shipped, and are
+    fitted to crops that are simulated here, always the same, for any other.
 
     Args:
         shipped: the model.
@@ -77,16 +42,16 @@ def specialise(shipped: ShippedModel, panel: Panel, device: str | torch.device =
     panel = check_panel(panel, shipped.card.name)
     mode = mode_for(panel)
     network = panel_network(shipped, panel, mode)
-    crops = calibration_crops(shipped, network, panel, mode)
-    fitted, held = crops.first_half, ~crops.first_half
-    features, labels = crops.features, crops.labels
-    temperature = _temperature(features.logits[fitted], labels[fitted], shipped.card.class_shares)
-    atypicality = fit_atypicality(features.embedding[fitted], features.statistics[fitted], labels[fitted])
-    atypicality = atypicality.with_quantile(TypicalFeatures(*(column[held] for column in features)))
-    probabilities = softmax(features.logits[held].astype(np.float64) / temperature.value, axis=1)
-    conformal = fit_conformal(probabilities, labels[held], CONFORMAL_ALPHA)
-    card = replace(_card(shipped, panel, mode, crops, temperature), conformal=conformal, atypicality_quantile=QUANTILE)
-    return TorchPredictor(network, card, device, atypicality=atypicality)
+    calibration = stored_calibration(shipped, network, panel)
+    if calibration is None:
+        calibration = calibrate(shipped.card, network, panel, mode)
+    return TorchPredictor(
+        network,
+        _card(shipped, panel, mode, calibration),
+        device,
+        atypicality=calibration.atypicality,
+        cartridge_reference=calibration.cartridges,
+    )
 
 
 def mode_for(panel: Panel) -> str:
@@ -119,52 +84,6 @@ def panel_network(shipped: ShippedModel, panel: Panel, mode: str) -> CellClassif
     return network.eval()
 
 
-def calibration_crops(
-    shipped: ShippedModel,
-    network: CellClassifier,
-    panel: Panel,
-    mode: str,
-    *,
-    seed: int = CALIBRATION_SEED,
-    pieces: int | None = None,
-) -> CalibrationCrops:
-    """Simulate crops as in training, from other seeds, and pass them through the network.
-
-    Args:
-        shipped: the model.
-        network: of the panel.
-        panel, mode: as `check_panel` and `mode_for` gave them.
-        seed: of everything drawn; another one than `CALIBRATION_SEED` gives crops to test with.
-        pieces: sets of cartridges; `CALIBRATION_PIECES` where None.
-    """
-    pieces = CALIBRATION_PIECES if pieces is None else pieces
-    card = shipped.card
-    settings = StreamSettings(
-        (),
-        card.crop_size_px,
-        card.pixel_size_um,
-        per_crop=mode == "per_crop",
-        groups=CALIBRATION_GROUPS,
-        group_crops=CALIBRATION_GROUP_CROPS,
-    )
-    rng = np.random.default_rng(seed)
-    features, labels, levels = [], [], []
-    for _ in track(range(pieces), f"{card.name}: simulating crops of panel '{panel.name}'"):
-        imaging = draw_imaging(panel, card.pixel_size_um, rng)
-        piece = simulate_piece(panel, settings, imaging, int(rng.integers(2**62)), Effects.all())
-        features.append(typical_features(network, (x.float() for x in piece.x.split(NETWORK_BATCH))))
-        labels.append(piece.labels.numpy())
-        levels.append((piece.background, piece.scale))
-    background, scale = (np.median(np.concatenate(column), axis=0) for column in zip(*levels, strict=True))
-    number = np.repeat(np.arange(pieces), [len(part) for part in labels])
-    joined = TypicalFeatures(*(np.concatenate(column) for column in zip(*features, strict=True)))
-    return CalibrationCrops(joined, np.concatenate(labels), number % 2 == 0, background, scale)
-
-
-def _temperature(logits: np.ndarray, labels: np.ndarray, prior: tuple[float, ...]) -> Temperature:
-    return fit_temperature(logits, np.zeros(len(prior)), np.eye(len(prior))[labels], np.array(prior))
-
-
 def _limits_of_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
     """Sentences on channels that the universal network cannot use as they are."""
     limits = []
@@ -177,14 +96,13 @@ def _limits_of_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(limits)
 
 
-def _card(
-    shipped: ShippedModel, panel: Panel, mode: str, crops: CalibrationCrops, temperature: Temperature
-) -> ModelCard:
+def _card(shipped: ShippedModel, panel: Panel, mode: str, calibration: Calibration) -> ModelCard:
     card = shipped.card
     own = mode == "cartridge"
-    counts = np.bincount(crops.labels, minlength=len(CLASSES))
     training = dict(card.training)
     total = float(training.get("crops", 0))
+    folded = untold_classes(panel)
+    fold = fold_matrix(card.labels.classes, folded)
     return ModelCard(
         name=card.name,
         backbone=card.backbone,
@@ -194,13 +112,17 @@ def _card(
         crop_size_px=card.crop_size_px,
         normalization=NormalizationCard(
             mode,
-            tuple(map(float, crops.background)) if own else None,
-            tuple(map(float, crops.scale)) if own else None,
+            calibration.background if own else None,
+            calibration.scale if own else None,
             scale_floor(panel.full_scale),
+            shared_scale=panel.rgb_order is not None,
         ),
-        temperature=temperature.value,
-        training_prior=card.class_shares,
+        temperature=calibration.temperature,
+        training_prior=tuple(folded_prior(card.class_shares, fold).tolist()),
+        folded=folded or None,
         unassigned_below=UNASSIGNED_BELOW,
+        conformal=calibration.conformal,
+        atypicality_quantile=QUANTILE,
         training_data=TrainingDataCard(
             sha256=sha256(json.dumps(training, sort_keys=True).encode()).hexdigest(),  # the stream has no file
             simulated=True,
@@ -212,10 +134,9 @@ def _card(
             group_hashes=(),
         ),
         software_version=ctcnet.__version__,
-        training_settings={"shipped_model": card.name, "calibration_crops": int(counts.sum()), **training},
+        training_settings={"shipped_model": card.name, "calibration_crops": calibration.crops, **training},
         validation={},
         limits=panel_limits(panel, card.labels)
         + _limits_of_roles(panel.roles)
-        + ("Trained and calibrated on simulated cells alone.",)
-        + (() if temperature.note is None else (temperature.note,)),
+        + ("Trained and calibrated on simulated cells alone.",),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ctcnet.networks import CellClassifier, build_classifier
@@ -43,4 +44,5 @@ def logits_of_parts(network: CellClassifier, parts: Sequence[Part], sample_seed:
     assert isinstance(backbone, CompactNetwork)
     seeds = [None] * len(parts) if sample_seed is None else sample_seed.split([len(part.x) for part in parts])
     embedding = backbone.forward_panels([(part.x, universal_slots(part.roles)) for part in parts], seeds)
-    return network.head(network.dropout(embedding.float(), sample_seed))
+    with torch.autocast(embedding.device.type, enabled=False):  # the head decides: no half precision there
+        return network.head(network.dropout(embedding.float(), sample_seed))

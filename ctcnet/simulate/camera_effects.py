@@ -13,22 +13,34 @@ SLOPE_PER_CROP = 0.15
 """Change of the light lost by vignetting across half a crop, relative to the loss itself."""
 
 
-def shade(electrons: Tensor, vignetting: Tensor, stain_log_sd: Tensor, draws: Draws) -> Tensor:
-    """Electrons (N, C, S, S) as seen somewhere in a frame, with a stain that differs between places and channels.
+def uneven_stain(signal_e: Tensor, log_sd: Tensor, stained: Tensor, draws: Draws) -> Tensor:
+    """Signal (N, C, S, S) of objects whose stain differs between places and channels, by `log_sd` (N,).
 
-    Vignetting takes the same share from all channels; with it goes a slope towards the frame's corner.
+    Args:
+        stained: (C,) bool, channels that show a stain; the others stay as they are.
     """
-    count, channels, size = electrons.shape[:3]
-    radius = draws.uniform((count,)).sqrt()
-    loss = vignetting * radius.square()
+    count, channels = signal_e.shape[:2]
+    log_sd = log_sd[:, None] * stained
+    level = torch.exp(draws.normal((count, channels)) * log_sd)
+    steep = draws.normal((count, channels, 2)) * (0.5 * log_sd)[..., None]
+    return _sloped(signal_e, level, steep)
+
+
+def vignette(electrons: Tensor, vignetting: Tensor, draws: Draws) -> Tensor:
+    """Electrons (N, C, S, S) somewhere in a frame: all channels lose the same share, more towards the corner."""
+    count = len(electrons)
+    loss = vignetting * draws.uniform((count,))  # the square of a radius that is uniform over a disc is uniform
     angle = draws.angle((count,))
     slope = torch.stack((angle.cos(), angle.sin()), 1) * (loss * SLOPE_PER_CROP)[:, None]
-    stain = torch.exp(draws.normal((count, channels)) * stain_log_sd[:, None])
-    steep = draws.normal((count, channels, 2)) * (0.5 * stain_log_sd)[:, None, None]
-    ramp = torch.linspace(-1, 1, size, device=electrons.device)
-    along_x, along_y = ((1 + (slope[:, None, axis] + steep[:, :, axis])[..., None] * ramp) for axis in (0, 1))
-    rows = along_y * (stain * (1 - loss)[:, None])[..., None]
-    return electrons * rows.clamp_min(0.05)[..., None] * along_x.clamp_min(0.05)[:, :, None]
+    return _sloped(electrons, (1 - loss)[:, None], slope[:, None])
+
+
+def _sloped(pixels: Tensor, level: Tensor, slope: Tensor) -> Tensor:
+    """Pixels (N, C, S, S) times a level (N, 1 or C) and slopes (N, 1 or C, 2) per half a crop along x and y."""
+    ramp = torch.linspace(-1, 1, pixels.shape[-1], device=pixels.device)
+    along_x, along_y = (1 + slope[..., axis, None] * ramp for axis in (0, 1))
+    rows = along_y * level[..., None]
+    return pixels * rows.clamp_min(0.05)[..., None] * along_x.clamp_min(0.05)[:, :, None]
 
 
 def add_hot_pixels(electrons: Tensor, per_pixel: Tensor, draws: Draws) -> Tensor:

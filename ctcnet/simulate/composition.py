@@ -85,6 +85,7 @@ def compose(
     draws: Draws,
     make: BodyMaker = cells.make_bodies,
     surround: Surrounder | None = None,
+    depth_scale: float = 1.0,
 ) -> Scene:
     """Draw the scene of each crop.
 
@@ -95,6 +96,8 @@ def compose(
         field_um: side of the crop with the margin in which objects still shine in.
         make: makes all bodies.
         surround: puts bodies around the events; `ordinary_neighbours` where None.
+        depth_scale: factor on distances from the focal plane, which are drawn for an aperture of 0.45, so that what is
+            too blurred to be told stays the same at any other.
     """
     count = len(labels)
     crop = torch.arange(count, device=draws.device)
@@ -109,7 +112,7 @@ def compose(
     return Scene(
         bodies=Bodies.concatenate([*event, *neighbours]),
         dots=_dots(labels, is_debris & (form == CLUMP), event, groups, roles, field_um, draws),
-        defocus_um=_defocus(is_debris & (form == SMEAR), groups, draws),
+        defocus_um=_defocus(is_debris & (form == SMEAR), groups, draws) * depth_scale,
         tumour_cells=sum(((b.kind == CTC) & b.present).long() for b in event) * ~is_debris,  # type: ignore[operator]
         partners=sum(((b.kind <= MONOCYTE) & b.present).long() for b in (second, third)) * ~is_debris,  # type: ignore[operator]
     )

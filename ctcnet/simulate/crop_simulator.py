@@ -18,6 +18,7 @@ from ctcnet.simulate.draws import Draws
 from ctcnet.simulate.effect_groups import change_groups
 from ctcnet.simulate.effect_levels import EffectLevels, draw_effect_levels
 from ctcnet.simulate.effects import Effects
+from ctcnet.simulate.frame_edge import cut_at_edge
 from ctcnet.simulate.groups import Groups, draw_groups
 from ctcnet.simulate.jpeg import BLOCK, compress_counts
 from ctcnet.simulate.scene_variation import SceneVariation
@@ -108,6 +109,8 @@ class CropSimulator:
         self._textures = shapes.texture_bank(self.draws, TEXTURES, texture_px, self.pixel_size_um)
         emission = [c.emission_nm or DEFAULT_EMISSION_NM for c in panel.channels]
         self._emission_nm = torch.tensor(emission, device=self.device)
+        unstained = ("transmitted", "scatter", "none")
+        self._stained = torch.tensor([role not in unstained for role in panel.roles], device=self.device)
 
     def _check(self, num_groups: int, scanners: int, difficulty: float) -> None:
         for name, value, low, high in (
@@ -165,6 +168,7 @@ class CropSimulator:
             self.draws,
             variation.make_bodies,
             variation.surround,
+            optics.blur_slope(NUMERICAL_APERTURE) / optics.blur_slope(self.numerical_aperture),
         )
         counts = camera.expose(
             self._illuminated(self.expected_electrons(scene, groups, levels), levels),
@@ -177,11 +181,15 @@ class CropSimulator:
         if self.effects.jpeg:
             top, left = self._effect_draws.integers((2,), 0, BLOCK - 1).tolist()
             counts = compress_counts(counts, levels.jpeg_quality, levels.jpeg_white_counts, (top, left))
+        if self.effects.frame_edge:
+            fill = groups.offset_counts + groups.background_e / groups.electrons_per_count
+            share, full_scale = levels.edge_share, self.panel.full_scale
+            counts = cut_at_edge(counts, share, fill, full_scale, self.pixel_size_um, self._effect_draws)
         return SimulatedCrops(counts, labels, group_index, scene.tumour_cells, scene.partners, scene.defocus_um)
 
     def _illuminated(self, electrons: Tensor, levels: EffectLevels) -> Tensor:
         if self.effects.shading:
-            electrons = camera_effects.shade(electrons, levels.vignetting, levels.stain_log_sd, self._effect_draws)
+            electrons = camera_effects.vignette(electrons, levels.vignetting, self._effect_draws)
         if self.effects.hot_pixels:
             electrons = camera_effects.add_hot_pixels(electrons, levels.hot_per_pixel, self._effect_draws)
         return electrons
@@ -205,6 +213,8 @@ class CropSimulator:
             )
             canvas.add_specks(specks.dots, specks.channel, speck_patch_px(self.pixel_size_um))
         signal = self._blurred(canvas.values, self.sigma_px(groups, scene.defocus_um), levels)
+        if self.effects.shading:
+            signal = camera_effects.uneven_stain(signal, levels.stain_log_sd, self._stained, self._effect_draws)
         signal = camera.bleed_through(signal, groups.bleed)
         ramp = torch.linspace(-1, 1, self.crop_size_px, device=self.device)
         slope = self.draws.normal((count, 2, 1), 0.05)

@@ -23,7 +23,7 @@ SHIPPED_SHARE = 0.5
 """Share of pieces that show one of the settings' panels."""
 EIGHT_BIT_SHARE = 0.35
 """Share of those that were kept as 8-bit pictures, whatever the panel's camera can do, as on the real slide."""
-PIXEL_SIZES_UM = (0.4, 0.9)
+PIXEL_SIZES_UM = (0.3, 1.0)
 APERTURES = (0.4, 0.8)
 DIFFICULTIES = (0.5, 1.4)
 DROP_SHARE = 0.3
@@ -47,6 +47,7 @@ class StreamSettings:
         pool: pieces that are mixed with each other.
         uses: how often each crop is given, turned or mirrored, before its piece is replaced.
         part_crops, parts: crops of each piece and pieces in a batch.
+        class_shares: of each of `composition.CLASSES` in every cartridge.
     """
 
     panels: tuple[Panel, ...]
@@ -59,6 +60,7 @@ class StreamSettings:
     uses: float = 3.0
     part_crops: int = 64
     parts: int = 4
+    class_shares: tuple[float, ...] = CLASS_SHARES
 
 
 class Imaging(NamedTuple):
@@ -143,20 +145,20 @@ def simulate_piece(
 
 
 def class_frequencies(settings: StreamSettings) -> tuple[float, ...]:
-    """Share of each class among the crops of a stream: `CLASS_SHARES` in whole crops of a cartridge."""
+    """Share of each class among the crops of a stream: those asked for in whole crops of a cartridge."""
     return tuple((_class_numbers(settings) / settings.group_crops).tolist())
 
 
 def _class_numbers(settings: StreamSettings) -> np.ndarray:
     """Crops of each class in a cartridge, int64, by rounding the cumulative shares."""
-    shares = np.array(CLASS_SHARES)
+    shares = np.array(settings.class_shares)
     edges = np.round(np.concatenate([[0], np.cumsum(shares / shares.sum())]) * settings.group_crops).astype(int)
     return np.diff(edges)
 
 
 def _plan(settings: StreamSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Labels and cartridges, in random order; every cartridge holds the same number of each class."""
-    of_group = np.repeat(np.arange(len(CLASS_SHARES)), _class_numbers(settings))
+    of_group = np.repeat(np.arange(len(settings.class_shares)), _class_numbers(settings))
     order = rng.permutation(settings.groups * settings.group_crops)
     labels = np.tile(of_group, settings.groups)[order]
     groups = np.repeat(np.arange(settings.groups), settings.group_crops)[order]
@@ -168,7 +170,8 @@ def _normalised(
 ) -> Tensor:
     levels = (background, scale)
     if settings.per_crop:
-        levels = per_crop_levels(pixels.cpu().numpy(), scale_floor(panel.full_scale))
+        pictures = panel.rgb_order is not None
+        levels = per_crop_levels(pixels.cpu().numpy(), scale_floor(panel.full_scale), pictures)
     given = [torch.from_numpy(np.asarray(values, dtype=np.float32)).to(pixels.device) for values in levels]
     return normalize(pixels, *given).clamp_(-LARGEST_INPUT, LARGEST_INPUT).half()
 

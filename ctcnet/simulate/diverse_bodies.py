@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from ctcnet.simulate import cells
-from ctcnet.simulate.cells import AGGREGATE, APOPTOTIC, CTC, FIBRE, FRAGMENT, GRANULOCYTE, MONOCYTE, UNIT_ELECTRONS
+from ctcnet.simulate.cells import (
+    AGGREGATE,
+    APOPTOTIC,
+    BARE_NUCLEUS,
+    CTC,
+    FIBRE,
+    FRAGMENT,
+    GRANULOCYTE,
+    MONOCYTE,
+    UNIT_ELECTRONS,
+)
 from ctcnet.simulate.draws import Draws
 from ctcnet.simulate.effect_levels import EffectLevels
 from ctcnet.simulate.groups import Groups
@@ -27,8 +37,14 @@ AUTOFLUORESCENCE = (0.5, 4.0)
 """Of an eosinophil-like cell, in units of each channel's stain (general knowledge)."""
 NUCLEAR_AUTOFLUORESCENCE = 0.1
 """In the channel of the nucleus, whose unit is far brighter than the others'."""
-WEAK_CD45 = (0.05, 0.4)
-"""CD45 of a faint leukocyte over another's."""
+WEAK_CD45 = (0.03, 0.4)
+"""CD45 of a faint leukocyte over another's (position 2 of the slide: four of 106 cells at 0.04 to 0.23, their CK as
+that of the others)."""
+COMMON_LOG_SD = 0.25
+"""Spread that all stains of a leukocyte's cytoplasm and membrane share: thick cells are brighter in each (slide: CK
+and CD45 correlate with r = 0.5)."""
+BARE_STAIN = (0.0, 0.4)
+"""What a bare nucleus holds of the stains of `cells`, half of a leukocyte's CK among them: there is no cytoplasm."""
 DOUBLE_POSITIVE = (3.0, 20.0)
 """CK of a CK+ CD45+ cell over a leukocyte's."""
 
@@ -69,13 +85,15 @@ def diversify_leukocytes(bodies: Bodies, groups: Groups, levels: EffectLevels, r
     on_membrane = torch.tensor([cells.ROLE_COMPARTMENTS.get(role, (0, 0, 0))[2] > 0.4 for role in roles])
     ring = (chosen[:, None] & on_membrane.to(draws.device))[:, :, None]
     parts = torch.where(ring, torch.stack((both * (1 - share), both * share), 2), bodies.amplitude[:, :, 1:])
-    amplitude = torch.cat((bodies.amplitude[:, :, :1], parts), 2)
+    stained = torch.tensor([role not in ("transmitted", "scatter") for role in roles], device=draws.device)
+    common = torch.where(chosen[:, None] & stained, draws.spread((count, 1), COMMON_LOG_SD), 1.0)[:, :, None]
+    amplitude = torch.cat((bodies.amplitude[:, :, :1], parts * common), 2)
     shining = chosen & draws.chance((count,), levels.autofluorescent_share)
     amplitude[:, :, 1] += autofluorescence(shining, groups, roles, draws)
     double = chosen & draws.chance((count,), levels.double_positive_share)
     factor = torch.where(double, draws.log_uniform((count,), *DOUBLE_POSITIVE), 1.0)[:, None, None]
     amplitude = torch.where(_of_role(roles, "epithelial", draws), amplitude * factor, amplitude)
-    weak = chosen & draws.chance((count,), levels.weak_cd45_share)
+    weak = chosen & ~double & draws.chance((count,), levels.weak_cd45_share)
     factor = torch.where(weak, draws.log_uniform((count,), *WEAK_CD45), 1.0)[:, None, None]
     amplitude = torch.where(_of_role(roles, "leukocyte", draws), amplitude * factor, amplitude)
     shell = torch.where(chosen, draws.uniform((count,), *RING_SHELL), bodies.shell)
@@ -117,7 +135,7 @@ def diversify_tumour_cells(bodies: Bodies, roles: tuple[str, ...], draws: Draws)
 
 
 def diversify_debris(bodies: Bodies, groups: Groups, roles: tuple[str, ...], draws: Draws) -> Bodies:
-    """Make vesicles of fragments; bubbles, dye and autofluorescent bodies of aggregates; long fibres of fibres."""
+    """Make vesicles of fragments; bubbles, dye and autofluorescent bodies of aggregates; long fibres; barer nuclei."""
     count = len(bodies.kind)
     chance = draws.uniform((count,))
     vesicle = (bodies.kind == FRAGMENT) & (chance < VESICLE_SHARE)
@@ -130,7 +148,9 @@ def diversify_debris(bodies: Bodies, groups: Groups, roles: tuple[str, ...], dra
     radius = torch.where(vesicle | bubble, draws.uniform((count,), *VESICLE_RADIUS_UM), bodies.radius)
     radius = torch.where(fibre, (length * width).sqrt() / 2, radius)
     round_ = (vesicle | bubble)[:, None]
-    amplitude = torch.where((shining | dye | bubble)[:, None, None], 0.0, bodies.amplitude)
+    bare = torch.where(bodies.kind == BARE_NUCLEUS, draws.uniform((count,), *BARE_STAIN), 1.0)[:, None, None]
+    amplitude = torch.where(_of_role(roles, "nucleus", draws), bodies.amplitude, bodies.amplitude * bare)
+    amplitude = torch.where((shining | dye | bubble)[:, None, None], 0.0, amplitude)
     amplitude[:, :, 1] += autofluorescence(shining | fibre, groups, roles, draws) * 4
     amplitude[:, :, 1] += _one_dye(dye, groups, roles, draws)
     amplitude[:, :, 1:] += _bubble(bubble, groups, draws)

@@ -29,6 +29,13 @@ GAIN_OTHER, GAIN_SHARE_OTHER = (1.5, 20.0), 0.35
 """Gain of other cameras, in a share of the groups' channels (general knowledge)."""
 BRIGHTEST_LEUKOCYTE = 1.5
 """Most that the gain of other cameras brings the leukocytes' stain to, in units of full scale."""
+SHOWN_POSITIVE = (0.25, 1.5)
+"""What a display picture shows of full scale where a cell is positive: leukocytes for their own stains, CTCs for the
+tumour's, which are stretched until they are seen (crops of CTCs: 80 to 255 of 255 counts, their CD45 1 to 57)."""
+SHOWN_TUMOUR_LEAST = 3.0
+"""Least stain, in units of the leukocytes', for which a tumour's channel is stretched."""
+SHOWN_BACKGROUND = (0.0, 0.1)
+"""What a display picture shows of full scale where nothing is (crops of CTCs: 0 to 23 of 255 counts)."""
 LEUKOCYTES_PER_MM2 = (150.0, 3000.0)
 """Crowding: 1,100 cells on a frame of 1362 x 1004 px at 0.59 um are 2,300 per mm2 (slide: 1,050 to 1,850). Those that
 would touch the event or lie within another are left out afterwards, which takes up to a third."""
@@ -43,12 +50,14 @@ ELSEWHERE_SHARE = 0.5
 
 def change_groups(groups: Groups, panel: Panel, effects: Effects, draws: Draws) -> Groups:
     """Groups under the effects that concern them as a whole; those that are off change nothing."""
-    if effects.saturation:
+    if effects.saturation and panel.rgb_order is None:
         groups = _with_gain(groups, panel, draws)
     if effects.clipped_background:
         groups = _clipped(groups, panel, draws)
     if effects.cytoplasm:
         groups = _with_diverse_tumours(groups, draws)
+    if effects.saturation and panel.rgb_order is not None:
+        groups = _displayed(groups, panel, draws)
     if effects.crowding:
         crowded = draws.log_uniform((len(groups.tumour),), *LEUKOCYTES_PER_MM2)
         groups = replace(groups, leukocytes_per_mm2=crowded)
@@ -63,7 +72,7 @@ def _fluorescent(panel: Panel, device: torch.device) -> Tensor:
 
 def _with_gain(groups: Groups, panel: Panel, draws: Draws) -> Groups:
     shape = tuple(groups.stain.shape)
-    eight_bit = panel.bit_depth <= 8 and panel.rgb_order is None
+    eight_bit = panel.bit_depth <= 8
     chosen = draws.chance(shape, 1.0 if eight_bit else GAIN_SHARE_OTHER) & _fluorescent(panel, draws.device)
     stain = torch.where(chosen, groups.stain * draws.log_uniform(shape, *LIGHT), groups.stain)
     unit = torch.tensor([max(1.0, UNIT_ELECTRONS[role]) for role in panel.roles], device=draws.device)
@@ -73,6 +82,19 @@ def _with_gain(groups: Groups, panel: Panel, draws: Draws) -> Groups:
     dark_enough = BRIGHTEST_BACKGROUND * panel.full_scale * groups.electrons_per_count / groups.background_e
     gain = torch.where(chosen, torch.minimum(gain, dark_enough), 1.0).clamp_min(1.0)
     return replace(groups, stain=stain, electrons_per_count=groups.electrons_per_count / gain)
+
+
+def _displayed(groups: Groups, panel: Panel, draws: Draws) -> Groups:
+    """Stretch of display pictures: each channel until what is positive in it is seen."""
+    shape = tuple(groups.stain.shape)
+    unit = torch.tensor([max(1.0, UNIT_ELECTRONS[role]) for role in panel.roles], device=draws.device)
+    levels = {"epithelial": groups.ctc_epithelial, "mesenchymal": groups.ctc_mesenchymal, "target": groups.ctc_target}
+    one = torch.ones_like(groups.ctc_epithelial)
+    shown = [levels[role].clamp_min(SHOWN_TUMOUR_LEAST) if role in levels else one for role in panel.roles]
+    white_e = unit * groups.stain * torch.stack(shown, 1) / draws.log_uniform(shape, *SHOWN_POSITIVE)
+    per_count = white_e / panel.full_scale
+    dark = draws.uniform(shape, *SHOWN_BACKGROUND) * panel.full_scale - groups.background_e / per_count
+    return replace(groups, electrons_per_count=per_count, offset_counts=dark)
 
 
 def _clipped(groups: Groups, panel: Panel, draws: Draws) -> Groups:

@@ -44,12 +44,15 @@ VIGNETTING, STAIN_LOG_SD = 0.5, 0.3
 """Most light lost at the frame's corner; most spread of stain between places (general knowledge)."""
 AUTOFLUORESCENT_SHARE = 0.05
 """Most leukocytes with autofluorescence in all channels (eosinophils: 1 to 5 % of leukocytes, general knowledge)."""
-DOUBLE_POSITIVE_SHARE = 0.1
-"""Most single leukocytes that are CK+ as well (the 20 real non-CTC crops are all CK+ and CD45+)."""
-WEAK_CD45_SHARE = 0.12
+DOUBLE_POSITIVE_SHARE, DOUBLE_POSITIVE_SHARE_PICTURES = 0.1, 0.6
+"""Most single leukocytes that are CK+ as well; of display pictures more, which are taken of what caught the eye (the
+20 real non-CTC crops are all CK+ and CD45+)."""
+WEAK_CD45_SHARE = 0.2
 """Most leukocytes with faint CD45, beside the 5 % of `cells.WEAK_SHARE` (slide: 2.7 % below a sixth)."""
 LEUKOCYTE_SIZE_LOG_SD = 0.06
 """Spread of size between groups (7.7 um for FITC+ and 8.8 um for FITC- cells of the slide)."""
+EDGE_SHARE = 0.08
+"""Most crops at the border of what was scanned (2 % of a lone frame of the slide)."""
 CLUTTER_PER_MM2 = (5.0, 150.0)
 """Vesicles, bubbles, fibres and aggregates beside the event (general knowledge)."""
 
@@ -74,6 +77,7 @@ class EffectLevels:
         autofluorescent_share, double_positive_share, weak_cd45_share: (G,) of the leukocytes.
         leukocyte_size: (G,) factor on the diameter.
         clutter_per_mm2: (G,).
+        edge_share: (G,) of the crops.
     """
 
     specks_per_mm2: Tensor
@@ -93,6 +97,7 @@ class EffectLevels:
     weak_cd45_share: Tensor
     leukocyte_size: Tensor
     clutter_per_mm2: Tensor
+    edge_share: Tensor
 
     def rows(self, index: Tensor) -> EffectLevels:
         """The strengths of each crop or body, given its row (N,)."""
@@ -106,6 +111,7 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
     unit = torch.tensor([abs(UNIT_ELECTRONS[role]) for role in panel.roles], device=draws.device)
     peak = torch.tensor([SPECK_PEAK.get(role, 0.35) for role in panel.roles], device=draws.device)
     epithelial = torch.tensor([role == "epithelial" for role in panel.roles], device=draws.device)
+    double_positive = DOUBLE_POSITIVE_SHARE if panel.rgb_order is None else DOUBLE_POSITIVE_SHARE_PICTURES
     shift = draws.normal((count, channels, 2)) * draws.uniform((count, 1, 1), 0.0, SHIFT_SD_PX)
     return EffectLevels(
         specks_per_mm2=_specks_per_mm2(panel, count, draws) * effects.dense_specks,
@@ -121,10 +127,11 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
         vignetting=draws.uniform(one, 0.0, VIGNETTING) * effects.shading,
         stain_log_sd=draws.uniform(one, 0.0, STAIN_LOG_SD) * effects.shading,
         autofluorescent_share=draws.uniform(one, 0.0, AUTOFLUORESCENT_SHARE) * effects.leukocyte_variety,
-        double_positive_share=draws.uniform(one, 0.0, DOUBLE_POSITIVE_SHARE) * effects.leukocyte_variety,
+        double_positive_share=draws.uniform(one, 0.0, double_positive) * effects.leukocyte_variety,
         weak_cd45_share=draws.uniform(one, 0.0, WEAK_CD45_SHARE) * effects.leukocyte_variety,
         leukocyte_size=draws.spread(one, LEUKOCYTE_SIZE_LOG_SD * effects.leukocyte_variety),
         clutter_per_mm2=draws.log_uniform(one, *CLUTTER_PER_MM2) * effects.vesicles,
+        edge_share=draws.uniform(one, 0.0, EDGE_SHARE) * effects.frame_edge,
     )
 
 

@@ -27,6 +27,7 @@ class Effects:
         leukocyte_variety: leukocytes of varied size, nucleus and ring; autofluorescent ones, and those that are CK+.
         vesicles: bodies without a nucleus, bubbles, long fibres, autofluorescent debris, dye aggregates.
         crowding: up to 3,000 leukocytes per mm2, which may overlap each other.
+        frame_edge: events at the border of what was scanned, of which a part is not seen.
     """
 
     dense_specks: bool = False
@@ -42,6 +43,7 @@ class Effects:
     leukocyte_variety: bool = False
     vesicles: bool = False
     crowding: bool = False
+    frame_edge: bool = False
 
     @classmethod
     def none(cls) -> Self:

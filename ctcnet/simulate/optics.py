@@ -34,8 +34,12 @@ def defocus_sigma_um(defocus_um: Tensor, numerical_aperture: float) -> Tensor:
 
     Its radius is defocus * tan(asin(NA / n)), 0.36 * defocus at NA 0.45 in water; a disc of radius r has sigma r / 2.
     """
-    slope = math.tan(math.asin(min(0.95, numerical_aperture / MEDIUM_INDEX)))
-    return defocus_um.abs() * slope / 2.0
+    return defocus_um.abs() * blur_slope(numerical_aperture) / 2.0
+
+
+def blur_slope(numerical_aperture: float) -> float:
+    """Radius of the geometric blur disc per um of defocus: tan(asin(NA / n)), 0.36 at NA 0.45 in water."""
+    return math.tan(math.asin(min(0.95, numerical_aperture / MEDIUM_INDEX)))
 
 
 def discrete_gaussian(variance: Tensor, length: int) -> Tensor:

@@ -32,7 +32,7 @@ def normalization_card(data: CropDataModule) -> NormalizationCard:
     """The run's levels as they stand on the card."""
     levels = data.levels
     own = [None if values is None else tuple(float(v) for v in values) for values in (levels.background, levels.scale)]
-    return NormalizationCard(levels.mode, own[0], own[1], levels.floor)
+    return NormalizationCard(levels.mode, own[0], own[1], levels.floor, levels.shared_scale)
 
 
 def make_card(

@@ -146,7 +146,8 @@ class ClassifierModule(LightningModule):
         self.stated_prior = self.loss.stated_prior(self.decision_prior).numpy()
         self.logit_bias: Tensor
         self.register_buffer("logit_bias", self.loss.logit_bias(self.decision_prior))
-        self.per_crop_levels = InputLevels(data.levels.floor) if data.levels.mode == "per_crop" else None
+        levels = data.levels
+        self.per_crop_levels = InputLevels(levels.floor, levels.shared_scale) if levels.mode == "per_crop" else None
         settings = data.augmentation
         self.augment = DeviceAugmentation(settings, data.panel.full_scale) if settings.backend == "device" else None
 

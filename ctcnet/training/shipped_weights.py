@@ -24,7 +24,7 @@ from ctcnet.settings_file import check_keys
 if TYPE_CHECKING:
     from torch import Tensor
 
-CARD_FILE, WEIGHTS_FILE = "card.json", "weights.safetensors"
+CARD_FILE, WEIGHTS_FILE, CALIBRATIONS_FILE = "card.json", "weights.safetensors", "calibrations.safetensors"
 CARD_FORMAT = 1
 MODES: tuple[str, ...] = ("cartridge", "per_crop")
 """Kinds of normalisation that a shipped model holds weights for, each a network of its own."""
@@ -43,6 +43,7 @@ class ShippedCard:
         weights_sha256: hash of the weights file.
         training: how it was made: settings, seed, crops, steps, duration, hardware, command, as plain data.
         software_version: of ctcnet.
+        calibrations_sha256: hash of the file of calibrations of shipped panels; None where there is none.
         simulated: always true: these models see simulated cells alone.
         card_format: of this card.
     """
@@ -56,6 +57,7 @@ class ShippedCard:
     weights_sha256: str
     training: Mapping[str, Any]
     software_version: str
+    calibrations_sha256: str | None = None
     simulated: bool = True
     card_format: int = CARD_FORMAT
 
@@ -170,9 +172,6 @@ def read_shipped(folder: Path) -> ShippedModel:
         ModelFileError: the card or the weights are missing, damaged or do not belong together, or a weight is not
             finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     from ctcnet.simulate.composition import CLASSES
 
     card = read_card(folder)
@@ -185,16 +184,7 @@ def read_shipped(folder: Path) -> ShippedModel:
             fix="install ctcnet again",
         )
     path = folder / WEIGHTS_FILE
-    try:
-        content = path.read_bytes()
-    except OSError as cause:
-        raise ModelFileError(f"cannot be read ({cause.strerror})", where=path, fix="install ctcnet again") from cause
-    if sha256(content).hexdigest() != card.weights_sha256:
-        raise ModelFileError("is not the file that the card describes", where=path, fix="install ctcnet again")
-    try:
-        tensors = load(content)
-    except SafetensorError as cause:
-        raise ModelFileError(f"is damaged ({cause})", where=path, fix="install ctcnet again") from cause
+    tensors = read_tensors(path, card.weights_sha256)
     weights = {mode: _part(tensors, mode) for mode in MODES}
     lacking = [mode for mode in MODES if not weights[mode]]
     if lacking:
@@ -211,8 +201,34 @@ def write_shipped(folder: Path, card: Mapping[str, Any], weights: Mapping[str, M
     content = save(tensors)
     whole = ShippedCard(**card, weights_sha256=sha256(content).hexdigest())
     (folder / WEIGHTS_FILE).write_bytes(content)
-    (folder / CARD_FILE).write_text(json.dumps(whole.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_card(folder, whole)
     return read_shipped(folder)
+
+
+def write_card(folder: Path, card: ShippedCard) -> None:
+    """Write the card of a shipped model into its folder."""
+    (folder / CARD_FILE).write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_tensors(path: Path, digest: str) -> dict[str, Tensor]:
+    """Tensors of a file by name.
+
+    Raises:
+        ModelFileError: it cannot be read, or is not the file with this SHA-256.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        content = path.read_bytes()
+    except OSError as cause:
+        raise ModelFileError(f"cannot be read ({cause.strerror})", where=path, fix="install ctcnet again") from cause
+    if sha256(content).hexdigest() != digest:
+        raise ModelFileError("is not the file that the card describes", where=path, fix="install ctcnet again")
+    try:
+        return load(content)
+    except SafetensorError as cause:
+        raise ModelFileError(f"is damaged ({cause})", where=path, fix="install ctcnet again") from cause
 
 
 def check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:

@@ -10,6 +10,7 @@ from ctcnet.errors import ModelPanelError
 from ctcnet.model_card import ModelCard
 from ctcnet.networks import CellClassifier
 from ctcnet.networks.levels import InputLevels
+from ctcnet.networks.probabilities import Probabilities
 from ctcnet.normalization import normalize
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 from ctcnet.runtime.conformal import judge_unassigned
@@ -45,7 +46,8 @@ class TorchPredictor:
         self.card = card
         self.atypicality = None if atypicality is None else atypicality.to(self.device).eval()
         self.cartridge_reference = cartridge_reference
-        self._per_crop = InputLevels(card.normalization.floor)
+        self._probabilities = Probabilities(card).to(self.device)
+        self._per_crop = InputLevels(card.normalization.floor, card.normalization.shared_scale)
 
     def predict(
         self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
@@ -81,7 +83,7 @@ class TorchPredictor:
             normalised = normalize(counts, *levels)
             logits, embedding = self.network(normalised)
             embedding = embedding.float()
-            probabilities = torch.softmax(logits.float() / card.temperature, dim=1).cpu().numpy()
+            probabilities = self._probabilities(logits).cpu().numpy()
             atypicality = self._atypicality(normalised, embedding).cpu().numpy()
         unassigned = judge_unassigned(probabilities, atypicality, card)
         return Predictions(probabilities, unassigned, atypicality, embedding.cpu().numpy())

@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from benchmark_output import hardware, print_table, save_result
-from scipy.special import softmax
+from scipy.stats import beta
 from sklearn.metrics import f1_score, roc_auc_score
 from unusual_pictures import KINDS
 
 from ctcnet.evaluation.prior import restate_prior
 from ctcnet.labels import CONTAINS_CTC
+from ctcnet.model_card import fold_matrix
 from ctcnet.panel import Panel, load_panel
-from ctcnet.pretrained.specialise import calibration_crops, specialise
+from ctcnet.pretrained.calibration import calibrated, calibration_crops, folded_labels
+from ctcnet.pretrained.specialise import specialise
 from ctcnet.runtime.conformal import judge_unassigned, prediction_sets
 from ctcnet.simulate.cartridge_levels import levels_of_crops
 from ctcnet.simulate.crop_plan import plan_crops
@@ -32,7 +34,7 @@ from ctcnet.training.torch_predictor import TorchPredictor
 
 SEED = 77_000
 PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6", "sarcoma", "imaging_flow", "rgb_merge")
-LEAST_IN_BIN = 100
+LEAST_IN_BIN, LEAST_OUTCOME = 100, 10
 RARE_PRIOR = 0.01
 """Of all classes that contain a CTC together, to which probabilities are restated."""
 TYPICAL, UNUSUAL = 2000, 400
@@ -83,12 +85,16 @@ def answers(predictor: TorchPredictor, crops: Crops) -> Answers:
 def unseen(shipped: ShippedModel, predictor: TorchPredictor, pieces: int, seed: int) -> tuple[np.ndarray, Answers]:
     """Labels and answers of crops drawn as those of the calibration were, from another seed."""
     card = predictor.card
-    crops = calibration_crops(shipped, predictor.network, card.panel, card.normalization.mode, seed=seed, pieces=pieces)
-    probabilities = softmax(crops.features.logits / card.temperature, axis=1)
+    mode = card.normalization.mode
+    crops = calibration_crops(shipped.card, predictor.network, card.panel, mode, seed=seed, pieces=pieces)
+    fold = fold_matrix(card.labels.classes, card.folded)
+    probabilities = calibrated(crops.features.logits, card.temperature, fold)
     assert predictor.atypicality is not None
     with torch.inference_mode():
         atypicality = predictor.atypicality.score(*map(torch.from_numpy, crops.features[:2])).numpy()
-    return crops.labels, Answers(probabilities, judge_unassigned(probabilities, atypicality, card), atypicality)
+    return folded_labels(crops.labels, fold), Answers(
+        probabilities, judge_unassigned(probabilities, atypicality, card), atypicality
+    )
 
 
 def class_row(name: str, predictor: TorchPredictor, labels: np.ndarray, found: Answers) -> dict[str, str]:
@@ -99,25 +105,27 @@ def class_row(name: str, predictor: TorchPredictor, labels: np.ndarray, found: A
     assert predictor.card.conformal is not None
     classes = predictor.card.labels.classes
     called = probabilities.argmax(1)
-    each = np.array([f1_score(labels == k, called == k) for k in range(len(classes))])
-    covered = [float(sets[labels == k, k].mean()) for k in range(len(classes))]
+    told = [k for k, name in enumerate(classes) if name not in (predictor.card.folded or {})]
+    each = {classes[k]: f1_score(labels == k, called == k) for k in told}
+    covered = [float(sets[labels == k, k].mean()) for k in told]
     return {
         "panel": name,
-        "macro-F1": f"{np.mean(each):.3f}",
-        **{f"F1 {label}": f"{value:.2f}" for label, value in zip(classes, each, strict=True)},
+        "macro-F1": f"{np.mean(list(each.values())):.3f}",
+        **{f"F1 {name}": f"{each[name]:.2f}" if name in each else "" for name in classes},
         "unassigned %": f"{100 * unassigned.mean():.0f}",
         "coverage by class, stated coverage %": " ".join(
             f"{100 * value:.1f}/{100 * (1 - alpha):g}"
-            for value, alpha in zip(covered, predictor.card.conformal.alpha, strict=True)
+            for value, alpha in zip(covered, np.array(predictor.card.conformal.alpha)[told], strict=True)
         ),
     }
 
 
 def calibration_rows(predictor: TorchPredictor, labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, str]]:
-    """Greatest distance of stated from observed log-odds of P(contains a CTC), as trained and at a rare prior.
+    """Stated against observed log-odds of P(contains a CTC), as trained and at a rare prior, in bins of a nat.
 
-    Every bin of one nat with `LEAST_IN_BIN` crops counts; where all or none of its crops contain a CTC, half a crop is
-    added to either side.
+    Where a bin holds `LEAST_OUTCOME` crops with a CTC and as many without, their ratio is the observed odds. Where it
+    does not, nothing but bounds can be observed (a hundred crops without an error are odds of 30 or more): then it is
+    asked whether the stated odds lie in the exact 95 % interval (Clopper and Pearson 1934).
     """
     contains = np.asarray(predictor.card.labels.rollup_mask(CONTAINS_CTC))
     truth = contains[labels]
@@ -127,30 +135,42 @@ def calibration_rows(predictor: TorchPredictor, labels: np.ndarray, probabilitie
     rare[~contains] = trained[~contains] * (1 - RARE_PRIOR) / trained[~contains].sum()
     rows = []
     for name, prior in (("as trained", trained), (f"{RARE_PRIOR:g} with a CTC", rare)):
-        stated = np.clip(restate_prior(probabilities, trained, prior)[:, contains].sum(1), 1e-7, 1 - 1e-7)
-        place, weight = np.floor(_log_odds(stated)), (prior / frequency)[labels]
-        gaps = {}
-        for index in np.unique(place):
-            own = place == index
-            if own.sum() >= LEAST_IN_BIN:
-                half = 0.5 * weight[own].mean() if truth[own].all() or not truth[own].any() else 0.0
-                hits, misses = (weight * truth)[own].sum() + half, (weight * ~truth)[own].sum() + half
-                gaps[index] = np.log(hits / misses) - _log_odds(np.average(stated[own], weights=weight[own]))
-        worst = max(gaps, key=lambda index: abs(gaps[index]))
-        rows.append(
-            {
-                "prior": name,
-                f"bins of a nat with {LEAST_IN_BIN} crops": str(len(gaps)),
-                "greatest distance, nats": f"{gaps[worst]:+.2f}",
-                "in the bin from": f"{worst:g}",
-                "bins beyond 0.5": str(sum(abs(gap) > 0.5 for gap in gaps.values())),
-                "wanted": "<= 0.5 in all",
-            }
-        )
+        stated = restate_prior(probabilities, trained, prior)[:, contains].sum(1).clip(1e-12, 1 - 1e-12)
+        weight = np.divide(prior, frequency, out=np.zeros_like(frequency), where=frequency > 0)[labels]
+        rows.append({"prior": name, **_bins(_log_odds(stated), truth, weight), "wanted": "<= 0.5 in all"})
     return rows
 
 
-def _log_odds(p: np.ndarray) -> np.ndarray:
+def _bins(log_odds: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> dict[str, str]:
+    """Figures over the bins of a nat of stated `log_odds` (N,) that hold `LEAST_IN_BIN` crops."""
+    gaps, outside, bounded = {}, 0, 0
+    for index in np.unique(np.floor(log_odds)):
+        own = np.floor(log_odds) == index
+        hits, misses = int(truth[own].sum()), int((~truth[own]).sum())
+        if hits + misses < LEAST_IN_BIN:
+            continue
+        stated = _log_odds(np.average(1 / (1 + np.exp(-log_odds[own])), weights=weight[own]))
+        if min(hits, misses) >= LEAST_OUTCOME:
+            gaps[index] = np.log((weight * truth)[own].sum() / (weight * ~truth)[own].sum()) - stated
+            continue
+        bounded += 1
+        low, high = beta.ppf([0.025, 0.975], [hits, hits + 1], [misses + 1, misses])
+        low, high = np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=1.0)
+        shift = np.log(weight[truth].mean() / weight[~truth].mean())
+        with np.errstate(divide="ignore"):
+            outside += not _log_odds(low) + shift <= stated <= _log_odds(high) + shift
+    worst = max(gaps, key=lambda index: abs(gaps[index]))
+    return {
+        f"bins of a nat with {LEAST_IN_BIN} crops": str(len(gaps) + bounded),
+        f"of them with {LEAST_OUTCOME} of either outcome": str(len(gaps)),
+        "greatest distance there, nats": f"{gaps[worst]:+.2f}",
+        "in the bin from": f"{worst:g}",
+        "bins beyond 0.5": str(sum(abs(gap) > 0.5 for gap in gaps.values())),
+        "of the other bins, outside the exact 95 % interval": f"{outside} of {bounded}",
+    }
+
+
+def _log_odds(p: Any) -> Any:
     return np.log(p / (1 - p))
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from ctcnet import __version__
-from ctcnet.export.crop_graph import CropGraph
-from ctcnet.export.onnx_file import metadata, trace, write_model
+from ctcnet.export import export_predictor
 from ctcnet.labels import load_schema
 from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
 from ctcnet.networks import build_classifier
 from ctcnet.panel import load_panel
+from ctcnet.training.torch_predictor import TorchPredictor
 
 
 def untrained_card(backbone: str, panel_name: str, crop_size_px: int) -> ModelCard:
@@ -35,10 +35,8 @@ def untrained_card(backbone: str, panel_name: str, crop_size_px: int) -> ModelCa
 
 
 def write_untrained(card: ModelCard, path: Path) -> torch.nn.Module:
-    """Write the graph that `ctcnet export` writes for the card's network, with untrained weights; gives the network."""
+    """Export the card's network with untrained weights; gives the network as it is in the graph."""
     torch.manual_seed(0)
-    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes)).deployable()
-    with torch.no_grad():
-        model = trace(CropGraph(network, card), card, 18, "uint16")
-    write_model(model, metadata(card, 18, "uint16"), path)
-    return network
+    network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes))
+    export_predictor(TorchPredictor(network, card), path, overwrite=True)
+    return network.deployable()

@@ -68,3 +68,11 @@ def test_crop_size_that_is_no_multiple_of_the_block_is_refused():
 def test_unknown_mode_lists_the_modes():
     with pytest.raises(SettingError, match="per_crop"):
         check_mode("zscore")
+
+
+def test_shared_scale_is_the_largest_of_a_crops_channels() -> None:
+    counts = np.random.default_rng(1).integers(0, 250, (5, 3, 16, 16))
+    background, scale = per_crop_levels(counts, floor=1)
+    own_background, shared = per_crop_levels(counts, floor=1, shared_scale=True)
+    np.testing.assert_array_equal(own_background, background)
+    np.testing.assert_array_equal(shared, np.repeat(scale.max(1, keepdims=True), 3, 1))

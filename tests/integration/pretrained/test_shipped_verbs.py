@@ -15,6 +15,7 @@ from ctcnet.cli import main
 from ctcnet.cli.models import model_sha256
 from ctcnet.panel import load_panel
 from ctcnet.pretrained.specialise import specialise
+from ctcnet.resources import resource_dir
 from ctcnet.simulate.cartridge_writer import write_simulated_cartridge
 from ctcnet.training.shipped_weights import WEIGHTS_FILE, read_shipped
 
@@ -202,3 +203,9 @@ def test_missing_extra_names_the_command(package, crops, tmp_path, shipped_model
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.strip().endswith("[2, 2, 2]"), done.stderr
     assert done.stderr.count('pip install "ctcnet[') == 3
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model_cellsearch4.onnx"])
+def test_the_files_that_are_shipped_prove_what_they_say(name, capsys):
+    assert main(["verify", str(resource_dir("models") / "ctcnet-s" / name)]) == 0
+    assert "pass" in capsys.readouterr().out

@@ -45,6 +45,7 @@ OTHER = {
     "classes": "a,b,c,d,e",
     "temperature": "1.6",
     "thresholds": '{"unassigned_below": 0.2}',
+    "folded": '{"a": "b"}',
     "training_prior": "[0.3, 0.1, 0.2, 0.2, 0.2]",
     "normalization": '{"mode": "fixed"}',
     "guard_band": "0.5",

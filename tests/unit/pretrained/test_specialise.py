@@ -7,6 +7,7 @@ from ctcnet.export.parity import random_crops
 from ctcnet.panel import Channel, Panel, load_panel
 from ctcnet.pretrained.specialise import panel_network, specialise
 from ctcnet.pretrained.universal_network import build_universal, logits_of_parts
+from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import Part
 from ctcnet.training.shipped_weights import read_shipped
 from ctcnet.training.starting_weights import specialised_state
@@ -64,8 +65,19 @@ def test_same_panel_gives_the_same_card_and_the_same_answers(shipped):
 
 def test_calibration_gives_every_class_a_finite_threshold(shipped):
     conformal = specialise(shipped, THREE_CK).card.conformal
-    assert min(conformal.calibration_crops) >= 10
+    told = [crops for crops, name in zip(conformal.calibration_crops, CLASSES, strict=True) if "platelet" not in name]
+    assert min(told) >= 10
     assert min(conformal.thresholds) > 0
+
+
+def test_without_a_platelet_marker_no_platelet_cluster_is_called(shipped):
+    predictor = specialise(shipped, THREE_CK)
+    cluster = CLASSES.index("ctc_platelet_cluster")
+    assert predictor.card.folded == {"ctc_platelet_cluster": "ctc"}
+    assert predictor.card.training_prior[cluster] == 0
+    crops = random_crops(predictor.card, 32, np.random.default_rng(0))
+    assert (predictor.predict(crops).probabilities[:, cluster] == 0).all()
+    assert specialise(shipped, load_panel("ctc5")).card.folded is None
 
 
 def test_panel_without_a_nucleus_is_refused_with_what_would_be_lost(shipped):

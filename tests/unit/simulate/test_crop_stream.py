@@ -101,5 +101,5 @@ def test_imaging_lies_in_its_ranges(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for _ in range(50):
         imaging = draw_imaging(load_panel("cellsearch4"), 0.6, rng)
-        assert 0.4 <= imaging.pixel_size_um <= 0.9
+        assert 0.3 <= imaging.pixel_size_um <= 1.0
         assert 0.4 <= imaging.numerical_aperture <= 0.8

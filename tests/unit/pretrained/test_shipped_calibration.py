@@ -1,0 +1,27 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ctcnet.model_card import fold_matrix
+from ctcnet.networks.probabilities import Probabilities
+from ctcnet.pretrained.calibration import calibrated, folded_labels, folded_prior
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_class_that_cannot_be_told_is_called_what_it_is_folded_into(two_channel_card):
+    logits = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
+    classes = two_channel_card.labels.classes
+    folded = {"ctc_platelet_cluster": "ctc"}
+    plain = Probabilities(two_channel_card)(torch.from_numpy(logits)).numpy()
+    found = Probabilities(replace(two_channel_card, folded=folded))(torch.from_numpy(logits)).numpy()
+    ctc, cluster = classes.index("ctc"), classes.index("ctc_platelet_cluster")
+    np.testing.assert_allclose(found[:, ctc], plain[:, ctc] + plain[:, cluster], rtol=1e-6)
+    assert (found[:, cluster] == 0).all()
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+    fold = fold_matrix(classes, folded)
+    np.testing.assert_allclose(found, calibrated(logits, 1.5, fold), atol=1e-6)
+    assert folded_labels(np.array([ctc, cluster, 4]), fold).tolist() == [ctc, ctc, 4]
+    assert folded_prior([0.1, 0.2, 0.3, 0.25, 0.15], fold)[[ctc, cluster]] == pytest.approx([0.35, 0.0])

@@ -123,11 +123,7 @@ def compare_events(
 ) -> FrameParity:
     """Compare the events of the scan with those of a frame graph, matched by kind and place."""
     pairs = match_events(events, found)
-    other = Predictions(found.probabilities, found.unassigned, found.atypicality, answers.embedding[:0])
-    expected, given = (
-        Predictions(*(column[rows] for column in columns[:3]), answers.embedding[:0])
-        for columns, rows in ((answers, pairs[:, 0]), (other, pairs[:, 1]))
-    )
+    expected, given = _answers(answers, pairs[:, 0]), _answers(found, pairs[:, 1])
     flips = decision_flips(expected, given, predictor.card)
     apart = np.hypot(
         events.x_px[pairs[:, 0]] - found.x_px[pairs[:, 1]], events.y_px[pairs[:, 0]] - found.y_px[pairs[:, 1]]
@@ -143,6 +139,12 @@ def compare_events(
     )
 
 
+def _answers(answers: Predictions | FrameEvents, rows: np.ndarray) -> Predictions:
+    """Answers for some events, without embeddings."""
+    columns = (answers.probabilities[rows], answers.unassigned[rows], answers.atypicality[rows])
+    return Predictions(*columns, np.empty((len(rows), 0), np.float32))
+
+
 def match_events(events: DetectedEvents, found: FrameEvents) -> np.ndarray:
     """(M, 2) rows of events of either that are of one kind and the nearest to each other, within 0.5 px."""
     far = 1e6  # events of another kind are far away
@@ -150,7 +152,7 @@ def match_events(events: DetectedEvents, found: FrameEvents) -> np.ndarray:
     two = np.column_stack((found.y_px, found.x_px, found.kind * far))
     if not len(one) or not len(two):
         return np.empty((0, 2), np.int64)
-    apart, row = KDTree(two).query(one)
-    back = KDTree(one).query(two)[1]
+    apart, row = map(np.asarray, KDTree(two).query(one))
+    back = np.asarray(KDTree(one).query(two)[1])
     mutual = (apart <= LARGEST_DISTANCE_PX) & (back[row] == np.arange(len(one)))
     return np.column_stack((np.flatnonzero(mutual), row[mutual]))

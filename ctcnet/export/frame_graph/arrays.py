@@ -306,6 +306,20 @@ def sort(values: Array, number: Operand, largest: bool = False) -> tuple[Array, 
     return found, index
 
 
+def sort_rows(values: Array, number: int, axes: int, largest: bool = False) -> tuple[Array, Array]:
+    """As `sort`, for an array of `axes` axes of which the first may be empty: onnxruntime 1.17 ends the process there.
+
+    Args:
+        values: (N, ...).
+        number: how many to take.
+        axes: how many the array has.
+        largest: whether the largest are wanted.
+    """
+    one_more = pad(values, [0] * axes + [1] + [0] * (axes - 1), "constant", 0.0)
+    found, index = sort(one_more, number, largest)
+    return cut(found, 0, 0, values.size(0)), cut(index, 0, 0, values.size(0))
+
+
 def order_of(values: Array, largest: bool = False) -> Array:
     """Indices that sort (N,), stable."""
     return sort(values, values.size(0), largest)[1]

@@ -116,6 +116,6 @@ def _shapes(channels: int, classes: int) -> dict[str, list[int | str]]:
     wide = {"probabilities": classes, "mean": channels, "snr": channels}
     shapes: dict[str, list[int | str]] = {name: ["events"] for name in OUTPUTS}
     shapes |= {name: ["events", width] for name, width in wide.items()}
-    shapes |= {"truncated": [], "events_found": []}
+    alone: dict[str, list[int | str]] = {"truncated": [], "events_found": []}
     levels = ("background_used", "scale_used", "background_source", "scale_source")
-    return shapes | {name: [channels] for name in levels}
+    return shapes | alone | {name: [channels] for name in levels}

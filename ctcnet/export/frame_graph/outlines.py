@@ -15,14 +15,14 @@ from ctcnet.export.frame_graph.arrays import (
     cut,
     distance,
     flat,
+    last,
     least_of,
     maximum,
-    median,
     minimum,
     pad,
     part,
     plain,
-    sort,
+    sort_rows,
     sqrt,
     squeeze,
     sum_of,
@@ -34,7 +34,7 @@ from ctcnet.export.frame_graph.arrays import (
 from ctcnet.export.frame_graph.sampling import sample
 from ctcnet.scan.detect import outlines as rule
 
-_FAR = np.float32(3e38)
+_FAR = 3e38
 _ANGLES = np.arange(rule.RAYS, dtype=np.float32) * np.float32(2 * math.pi / rule.RAYS)
 _SINE, _COSINE = np.sin(_ANGLES)[None, :, None], np.cos(_ANGLES)[None, :, None]
 
@@ -84,10 +84,10 @@ def stained_diameter(
     """
     radii = _radii(largest_um / 2 / pixel_um)
     rays = transpose(_rays(plane, y, x, radii), 0, 2, 1)
-    profile = median(rays, rule.RAYS) - axis(level, 1)
+    profile = _median(rays, 3) - axis(level, 1)
     nearby = axis(plain(radii * np.float32(pixel_um)), 0)
     looked_at = where(nearby <= axis(nucleus_um, 1) / 2 + 2.5, profile, -_FAR)
-    ring, place = sort(looked_at, 1, largest=True)
+    ring, place = sort_rows(looked_at, 1, 2, largest=True)
     index = axis(arange(len(radii)), 0)
     outside = where(index < place, _FAR, profile)
     edge = _edges(axis(outside, 1), axis(ring, 2), rule.CELL_LEVEL, radii)
@@ -108,7 +108,7 @@ def _centre_and_radius(
 ) -> tuple[Array, Array, Array]:
     """Centroid of the area within the rays' edges, as sectors of circles, and the radius of a disc of that area."""
     edge = _edges(values, axis(height, 1, 2), share, radii)
-    edge = minimum(edge, rule.LONGEST_RAY * axis(median(edge, rule.RAYS), 1))
+    edge = minimum(edge, rule.LONGEST_RAY * axis(_median(edge, 2), 1))
     square = edge * edge
     area, cubed = sum_of(square, 1), square * edge
     down, across = (2 / 3 * sum_of(cubed * part[..., 0], 1) / area for part in (_SINE, _COSINE))
@@ -136,11 +136,16 @@ def _edges(values: Array, height: Array, share: float, radii: np.ndarray) -> Arr
     return where(first_rise < first_below, turning, crossing)
 
 
+def _median(values: Array, axes: int) -> Array:
+    """Lower median over the rays along the last axis."""
+    return last(sort_rows(values, (rule.RAYS - 1) // 2 + 1, axes)[0])
+
+
 def _running_least(values: Array, steps: int) -> Array:
     """Least value up to each place along the last axis, by doubling."""
     shift = 1
     while shift < steps:
-        earlier = pad(cut(values, 2, 0, steps - shift), (0, 0, shift, 0, 0, 0), "constant", float(_FAR))
+        earlier = pad(cut(values, 2, 0, steps - shift), (0, 0, shift, 0, 0, 0), "constant", _FAR)
         values = minimum(values, earlier)
         shift *= 2
     return values

@@ -117,5 +117,6 @@ def _shapes(channels: int, classes: int) -> dict[str, list[int | str]]:
     shapes: dict[str, list[int | str]] = {name: ["events"] for name in OUTPUTS}
     shapes |= {name: ["events", width] for name, width in wide.items()}
     alone: dict[str, list[int | str]] = {"truncated": [], "events_found": []}
+    per_channel: list[int | str] = [channels]
     levels = ("background_used", "scale_used", "background_source", "scale_source")
-    return shapes | alone | {name: [channels] for name in levels}
+    return shapes | alone | dict.fromkeys(levels, per_channel)

@@ -21,7 +21,7 @@ from ctcnet.evaluation.scored_crops import ScoredCrops
 from ctcnet.evaluation.selection import select_rows
 from ctcnet.evaluation.summary import plain, summarise
 from ctcnet.labels import LabelSchema
-from ctcnet.model_card import ModelCard
+from ctcnet.model_card import ModelCard, fold_matrix
 from ctcnet.runtime import Predictions, Predictor, classify_crops
 from ctcnet.runtime.conformal import prediction_sets
 from ctcnet.runtime.crop_prediction import match_channels
@@ -120,7 +120,8 @@ def score_crops(
 
     At another prior the largest probability changes, so that 'unassigned' is judged again by the card's threshold.
     Conformal sets hold class by class, at any prior, and stay as they are: what was unassigned still is, and so is a
-    crop whose set lacks the class that is the most probable now.
+    crop whose set lacks the class that is the most probable now. Crops of a class that the panel cannot tell are of the
+    class that it is called.
     """
     probabilities = predictions.probabilities.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -132,7 +133,8 @@ def score_crops(
             unassigned = ~(probabilities.max(axis=1) >= card.unassigned_below)
         else:
             unassigned = unassigned | ~sets[np.arange(len(sets)), probabilities.argmax(axis=1)]
-    targets = crops.require_targets()
+    targets, fold = crops.require_targets(), fold_matrix(schema.classes, card.folded)
+    targets = targets if fold is None else targets @ fold
     return ScoredCrops(schema, probabilities, targets, unassigned, crops.path, crops.group, crops.batch, levels)
 
 
@@ -199,6 +201,7 @@ def provenance(
             "pixel_size_um": card.pixel_size_um,
             "crop_size_px": card.crop_size_px,
             "unassigned_below": card.unassigned_below,
+            "not_told": dict(card.folded or {}),
         },
         "data": {"source": source.name, "split": settings.split, "simulated": data_simulated},
         "prior": {

@@ -42,8 +42,10 @@ def restate_prior(probabilities: np.ndarray, old_prior: Prior, new_prior: Prior)
 def parse_prior(text: str, schema: LabelSchema, training_prior: Prior) -> np.ndarray:
     """Prior from `class=value,...` for every class, or `ROLLUP=value`, which keeps proportions inside and outside.
 
+    Classes with a training prior of 0, which the model never calls, are not named.
+
     Returns:
-        (K,) float64, above 0, summing to 1.
+        (K,) float64, above 0 where the training prior is, summing to 1.
 
     Raises:
         SettingError: unknown or missing classes, values out of range, or a sum other than 1.
@@ -61,9 +63,10 @@ def parse_prior(text: str, schema: LabelSchema, training_prior: Prior) -> np.nda
         if not 0 < share < 1:
             raise _prior_error(f"cannot be shared out: '{name}' had the prior {share:g} in training", text, schema)
         return np.where(inside, old * values[name] / share, old * (1 - values[name]) / (1 - share))
-    if set(values) != set(schema.classes):
-        raise _prior_error("does not name every class once", text, schema)
-    prior = np.array([values[name] for name in schema.classes])
+    told = [name for name, share in zip(schema.classes, training_prior, strict=True) if share > 0]
+    if set(values) != set(told):
+        raise _prior_error("does not name once every class that the model tells", text, schema)
+    prior = np.array([values.get(name, 0.0) for name in schema.classes])
     if abs(prior.sum() - 1) > 1e-6:
         raise _prior_error(f"adds up to {prior.sum():.6g}, not 1", text, schema)
     return prior / prior.sum()

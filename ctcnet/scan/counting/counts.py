@@ -31,6 +31,7 @@ class CountSettings:
         contacts: contacts of CTCs by kind of partner: {'observed': number, 'expected': number by chance at the local
             density, ...}; empty where they were not measured.
         notes: sentences that belong beside the counts.
+        folded: class that the panel cannot tell to what its events are called, see `ModelCard.folded`.
     """
 
     basis: CountBasis = field(default_factory=CountBasis)
@@ -38,6 +39,7 @@ class CountSettings:
     missing_area_mm2: float = 0.0
     contacts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    folded: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ def count_events(
         "events_not_counted": int((~rows).sum()),
         "unassigned": int((~events.assigned).sum()),
         "for_review": int(events.review.sum()),
-        "classes": {name: estimate(_number(events, name), basis) for name in schema.classes},
+        "classes": {
+            name: estimate(_number(events, name), basis) for name in schema.classes if name not in settings.folded
+        },
+        "not_told": dict(settings.folded),
         CONTAINS_CTC: estimate(int(events.called.sum()), basis, correct=True) if has_ctc else None,
         "doubt": _doubt(events, basis) if has_ctc else None,
         "phenotypes": _phenotypes(kept, events, panel, basis) if has_ctc else None,
@@ -190,6 +195,10 @@ def _clusters(
 
 def _notes(basis: CountBasis, settings: CountSettings, has_ctc: bool) -> list[str]:
     notes = list(settings.notes)
+    notes += [
+        f"Events of class {source} are not told apart on this panel: they are counted as {target}."
+        for source, target in settings.folded.items()
+    ]
     if settings.missing_area_mm2 > 0:
         effect = "counts are of the area counted"
         if basis.counted_share == 0:

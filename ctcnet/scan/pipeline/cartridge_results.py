@@ -141,6 +141,7 @@ def _counts(
             written.reference,
         ),
         notes=[note.message for note in notes if note.flag in ("missing_frames", "unreadable_frame", "model_levels")],
+        folded=finish.card.folded or {},
     )
     counts = count_events(columns, finish.card.labels, finish.cartridge.panel, settings)
     return {"cartridge": finish.cartridge.name, **counts, "marker_thresholds": written.reference.to_dict()}

@@ -52,3 +52,14 @@ def test_prior_of_every_class():
 def test_bad_priors_are_refused(text):
     with pytest.raises(SettingError, match="--prior"):
         parse_prior(text, FIVE, TRAINING)
+
+
+def test_a_class_that_the_model_never_calls_has_no_prior():
+    told = [name for name in FIVE.classes if name != "ctc_platelet_cluster"]
+    text = ",".join(f"{name}=0.25" for name in told)
+    training = [0.25 * (name in told) for name in FIVE.classes]
+    prior = parse_prior(text, FIVE, training)
+    assert prior[FIVE.classes.index("ctc_platelet_cluster")] == 0
+    assert prior.sum() == pytest.approx(1)
+    with pytest.raises(SettingError, match="every class that the model tells"):
+        parse_prior(text, FIVE, TRAINING)

@@ -47,3 +47,9 @@ def test_without_sets_unassigned_is_judged_again_at_another_prior(two_channel_ca
     answers, scored = _score(card, p, PRIOR)
     np.testing.assert_array_equal(answers.unassigned, [True, False])
     np.testing.assert_array_equal(scored.unassigned, [False, False])
+
+
+def test_crops_of_a_class_that_the_panel_cannot_tell_are_of_the_class_it_is_called(two_channel_card):
+    card = replace(two_channel_card, folded={"ctc": "leukocyte"})
+    scored = _score(card, np.array([[0, 0.9, 0.1, 0, 0]], np.float32), None)[1]
+    np.testing.assert_array_equal(scored.truth, [card.labels.classes.index("leukocyte")])

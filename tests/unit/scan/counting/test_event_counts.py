@@ -162,3 +162,11 @@ def test_impossible_basis_is_refused(basis: dict[str, Any]) -> None:
 
 def test_estimate_of_a_class_is_never_corrected_by_default() -> None:
     assert estimate(3, CountBasis(correction=Correction(9, 10, 0, 1)))["corrected"] == UNCORRECTED
+
+
+def test_a_class_that_is_not_told_is_not_counted_as_none() -> None:
+    counts = count_events(columns(), SCHEMA, PANEL, CountSettings(folded={"ctc_platelet_cluster": "ctc"}))
+    assert "ctc_platelet_cluster" not in counts["classes"]
+    assert counts["not_told"] == {"ctc_platelet_cluster": "ctc"}
+    assert any("ctc_platelet_cluster" in note and "counted as ctc" in note for note in counts["notes"])
+    assert count_events(columns(), SCHEMA, PANEL, CountSettings())["not_told"] == {}

@@ -19,6 +19,7 @@ from ctcnet.resampling import MOST_CROP_SIZE_PX
 from ctcnet.settings_file import check_keys
 
 CARD_FORMAT = 1
+PRECISIONS: tuple[str, ...] = ("float32", "int8", "fp16")
 INTENDED_USE = (
     "For research use only. Classification of cropped multichannel images of cells; not validated for diagnosis."
 )
@@ -99,6 +100,8 @@ class ModelCard:
         conformal: sets that decide what is unassigned instead of `unassigned_below`; None where none were fitted.
         atypicality_quantile: share of typical crops that score below 1; None where the model has no atypicality.
         folded: class that the panel cannot tell to the class that its probability is added to; None for none.
+        precision: one of `PRECISIONS`, that of the convolutions that are not in `float_layers`; the rest is float32.
+        float_layers: convolutions of a model of another precision that stayed in float32.
     """
 
     name: str
@@ -123,6 +126,8 @@ class ModelCard:
     conformal: ConformalCard | None = None
     atypicality_quantile: float | None = None
     folded: Mapping[str, str] | None = None
+    precision: str = "float32"
+    float_layers: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: dicts, lists, strings, numbers, booleans and None; what is optional and None is left out."""
@@ -130,7 +135,7 @@ class ModelCard:
         content["normalization"] = asdict(self.normalization)
         content["training_data"] = asdict(self.training_data)
         content["conformal"] = None if self.conformal is None else asdict(self.conformal)
-        content = {name: value for name, value in content.items() if name not in _OPTIONAL or value is not None}
+        content = {name: value for name, value in content.items() if name not in _OPTIONAL or value != _DEFAULTS[name]}
         return json.loads(json.dumps(content))
 
     def write(self, folder: Path) -> None:
@@ -152,6 +157,7 @@ class ModelCard:
             ("Classes", ", ".join(self.labels.classes)),
             ("Unassigned", self._unassigned_text()),
             ("Temperature", f"{self.temperature:.4g}, {fitted}"),
+            ("Precision", self._precision_text()),
             ("Training data", f"{data.crops} crops of {kind}, {data.groups} groups, sha256 {data.sha256[:16]}..."),
             ("Software", f"ctcnet {self.software_version}"),
             ("Licence", self.licence),
@@ -177,6 +183,12 @@ class ModelCard:
             lines += ["", "## Limits", ""] + [f"- {limit}" for limit in self.limits]
         return "\n".join(lines) + "\n"
 
+    def _precision_text(self) -> str:
+        if self.precision == "float32":
+            return "float32"
+        kept = ", ".join(self.float_layers)
+        return f"{self.precision} convolutions; statistics, head and atypicality in float32, and the layers {kept}"
+
     def _unassigned_text(self) -> str:
         if self.conformal is None:
             return f"largest probability below {self.unassigned_below:g}"
@@ -189,8 +201,9 @@ class ModelCard:
         )
 
 
-_OPTIONAL = ("conformal", "atypicality_quantile", "folded")
-"""Fields that cards written before there were such do not have."""
+_OPTIONAL = ("conformal", "atypicality_quantile", "folded", "precision", "float_layers")
+"""Fields that cards written before there were such do not have, and that are left out where they say nothing new."""
+_DEFAULTS: dict[str, Any] = {name: ModelCard.__dataclass_fields__[name].default for name in _OPTIONAL}
 
 
 def hash_group(group: str) -> str:
@@ -253,6 +266,7 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
                 "training_data": TrainingDataCard(**data),
                 "training_prior": tuple(float(value) for value in content["training_prior"]),
                 "limits": tuple(content["limits"]),
+                "float_layers": tuple(content.get("float_layers", ())),
                 "conformal": _conformal_from(content.get("conformal")),
             }
         )
@@ -297,6 +311,7 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (len(card.training_prior) == len(card.labels.classes), "one prior per class"),
         (abs(sum(card.training_prior) - 1) < 1e-3, "priors that add up to 1"),
         (card.temperature > 0, "a temperature above 0"),
+        (card.precision in PRECISIONS, f"a precision out of {', '.join(PRECISIONS)}"),
         (card.pixel_size_um > 0, "a pixel size above 0"),
         (isinstance(card.crop_size_px, int) and 0 < card.crop_size_px <= MOST_CROP_SIZE_PX, "a crop size in pixels"),
         (len(conformal.thresholds) == len(card.labels.classes), "one conformal threshold per class"),

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ctcnet.cli.models import find_model, is_shipped, load_checkpoint, load_shipped, panel_is_needed
+from ctcnet.cli.precision import add_precision_options, check_precision, reduced_lines, reduction
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.panel import Panel, load_panel
@@ -21,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="make an ONNX file from a checkpoint or a shipped model and check that both give the same answers",
         description="Make one ONNX file from a checkpoint, or from a shipped model and a panel: raw counts in, "
         "calibrated probabilities out. The file is compared with the checkpoint on the spot; where they differ, no "
-        "file is left.",
+        "file is left. With --int8 or --fp16 it is compared with the float32 model too.",
         epilog="example: ctcnet export runs/first -o model.onnx",
     )
     parser.add_argument(
@@ -39,6 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--platform", help="with --frame: scanner whose settings are taken: a shipped name or a YAML file"
     )
+    add_precision_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.set_defaults(run=run)
 
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     _check_frame_options(args)
     path = find_model(args.checkpoint)
     panel = _panel(args.panel, path)
+    check_precision(args, path)
     import_extra("torch", "train")
     import_extra("onnxscript", "train")
     export = import_extra("ctcnet.export.export", "train")
@@ -56,12 +59,20 @@ def run(args: argparse.Namespace) -> int:
         return _export_frame(args, path, panel)
     predictor = load_checkpoint(path) if panel is None else load_shipped(path, panel)
     result = export.export_predictor(
-        predictor, args.output, opset=args.opset, input_dtype=args.input_dtype, overwrite=args.overwrite
+        predictor,
+        args.output,
+        opset=args.opset,
+        input_dtype=args.input_dtype,
+        overwrite=args.overwrite,
+        reduction=reduction(args, panel, predictor.card),
     )
     print(
         f"wrote {result.model} ({result.model.stat().st_size / 1e6:.2f} MB), {result.card.name}, {result.readme.name}"
     )
     print(f"parity with the checkpoint over {result.parity.to_text()}")
+    if result.reduced is not None:
+        for line in reduced_lines(result.reduced):
+            print(line)
     return 0
 
 

@@ -58,6 +58,20 @@ _FILE_FIELDS = (
 _CARD_FIELDS = (
     Field(CARD_PROPERTY, "JSON", "the whole model card", lambda card: json.dumps(card.to_dict())),
     Field("name", "text", "name of the model", lambda card: card.name),
+    Field(
+        "precision",
+        "text",
+        "precision of the convolutions: `float32`, `int8` or `fp16`",
+        lambda card: card.precision,
+        optional=True,
+    ),
+    Field(
+        "float_layers",
+        "list",
+        "convolutions that stayed in float32, or `all`",
+        lambda card: ",".join(card.float_layers) or "all",
+        optional=True,
+    ),
     Field("panel", "list", "markers in the order of the channels", lambda card: ",".join(card.panel.markers)),
     Field("roles", "list", "their roles, in the same order", lambda card: ",".join(card.panel.roles)),
     Field("bit_depth", "integer", "bits of the camera's counts", lambda card: str(card.panel.bit_depth)),

@@ -2,5 +2,6 @@
 
 from ctcnet.export.export import ExportResult, export_predictor
 from ctcnet.export.parity import Parity
+from ctcnet.export.precision import Reduction
 
-__all__ = ["ExportResult", "Parity", "export_predictor"]
+__all__ = ["ExportResult", "Parity", "Reduction", "export_predictor"]

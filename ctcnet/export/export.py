@@ -16,9 +16,10 @@ from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
 from ctcnet.export.golden_crops import golden_sample
 from ctcnet.export.onnx_file import metadata, trace, write_model
 from ctcnet.export.parity import LARGEST_DIFFERENCE, Parity, check_parity
+from ctcnet.export.precision import Reduced, Reduction, write_reduced
 from ctcnet.model_card import ModelCard
 from ctcnet.output import check_output, new_output_file
-from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime import OnnxPredictor, SessionSettings
 from ctcnet.runtime.signature_file import signature_path
 
 
@@ -28,13 +29,15 @@ class ExportResult:
 
     Attributes:
         model, card, readme: the files written.
-        parity: what the comparison with the checkpoint found.
+        parity: what the comparison of the float32 model with the checkpoint found.
+        reduced: the model of another precision that the file holds; None where it holds the float32 one.
     """
 
     model: Path
     card: Path
     readme: Path
     parity: Parity
+    reduced: Reduced | None = None
 
 
 def export_predictor(
@@ -44,6 +47,7 @@ def export_predictor(
     opset: int = 18,
     input_dtype: str = "uint16",
     overwrite: bool = False,
+    reduction: Reduction | None = None,
 ) -> ExportResult:
     """Write `output`, and beside it `<stem>.card.json` and `<stem>.README.md`.
 
@@ -55,10 +59,13 @@ def export_predictor(
         opset: ONNX opset, 18.
         input_dtype: 'uint16' or 'float32', the type of the graph's crops.
         overwrite: whether files that exist may be replaced.
+        reduction: precision other than float32, and the crops for it. The float32 model is compared with the
+            checkpoint, and the other with the float32 model.
 
     Raises:
-        SettingError: another ending, opset or type.
+        SettingError: another ending, opset or type, or an unknown layer to keep in float32.
         OutputError: a file exists already or cannot be written.
+        ModelPanelError: the crops of the reduction are of another panel.
         ParityError, ContractError: the file does not give the checkpoint's answers.
     """
     output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
@@ -68,16 +75,27 @@ def export_predictor(
         model = trace(graph, card, opset, input_dtype)
     dtype = np.dtype(input_dtype)
     golden = golden_sample(predictor, dtype, LARGEST_DIFFERENCE)
-    properties = metadata(card, "crop", opset, input_dtype, golden.to_text(), predictor.cartridge_reference)
+
+    def properties(card: ModelCard, sample: str) -> dict[str, str]:
+        return metadata(card, "crop", opset, input_dtype, sample, predictor.cartridge_reference)
+
+    def reduced_properties(card: ModelCard, reduced: OnnxPredictor | None) -> dict[str, str]:
+        band = card.guard_band
+        return properties(card, "" if reduced is None else golden_sample(reduced, dtype, band, band).to_text())
+
     with new_output_file(output, overwrite=overwrite) as part:
-        write_model(model, properties, part)
-        exported = OnnxPredictor(part)
+        write_model(model, properties(card, golden.to_text()), part)
+        exported = OnnxPredictor(part, SessionSettings(threads=1))
         parity = check_parity(predictor, exported, output, dtype)
         check_golden(golden, exported, dtype, output)
+        reduced = None
+        if reduction is not None:
+            reduced = write_reduced(model, exported, reduction, reduced_properties, part, output)
+            card = reduced.card
         write_card(card, card_path, readme_path, overwrite)
         for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
             older.unlink(missing_ok=True)
-    return ExportResult(output, card_path, readme_path, parity)
+    return ExportResult(output, card_path, readme_path, parity, reduced)
 
 
 def check_export_output(output: str | Path, *, overwrite: bool) -> tuple[Path, Path, Path]:

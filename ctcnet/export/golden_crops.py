@@ -17,7 +17,12 @@ LEVELS = 256
 """Crops are rounded to this many levels: their noise would be most of the file."""
 
 
-def golden_sample(predictor: Predictor, dtype: np.dtype, probability_tolerance: float) -> GoldenSample:
+def golden_sample(
+    predictor: Predictor,
+    dtype: np.dtype,
+    probability_tolerance: float,
+    atypicality_tolerance: float = 1e-3,
+) -> GoldenSample:
     """Sample of a model: its answers to the same crops under its own levels, under given ones and under some of both.
 
     Crops for which a decision is within twice the guard band are left out, unless all are. Of the others one is taken
@@ -27,7 +32,7 @@ def golden_sample(predictor: Predictor, dtype: np.dtype, probability_tolerance: 
     Args:
         predictor: the model whose answers are the right ones.
         dtype: type of crops that it takes, uint16 or float32.
-        probability_tolerance: see `GoldenSample`.
+        probability_tolerance, atypicality_tolerance: see `GoldenSample`.
     """
     card = predictor.card
     rng = np.random.default_rng(0)
@@ -40,7 +45,7 @@ def golden_sample(predictor: Predictor, dtype: np.dtype, probability_tolerance: 
         GoldenCase(*level, answer.probabilities[chosen], answer.unassigned[chosen], answer.atypicality[chosen])
         for level, answer in zip(levels, answers, strict=True)
     )
-    return GoldenSample(candidates[chosen], cases, probability_tolerance)
+    return GoldenSample(candidates[chosen], cases, probability_tolerance, atypicality_tolerance)
 
 
 def cell_crops(card: ModelCard, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -48,7 +48,7 @@ def trace(graph: CropGraph, card: ModelCard, opset: int, input_dtype: str) -> on
     # a batch of 1 would be specialised to 1
     crops = torch.zeros(2, channels, side, side, dtype=INPUT_DTYPES[input_dtype])
     levels = torch.full((channels,), torch.nan)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph.eval(),
             (crops, levels, levels.clone()),
@@ -120,9 +120,9 @@ def write_model(model: onnx.ModelProto, properties: dict[str, str], path: Path) 
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's progress notes and warnings off the console; its exceptions still come through."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in ("", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

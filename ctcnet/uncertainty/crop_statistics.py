@@ -47,7 +47,8 @@ def crop_statistics(x: Tensor) -> Tensor:
     peak = x.amax(3).amax(2)
     centred = blocks - mean[:, :, None, None]
     between = (centred * centred).mean((2, 3))
-    border = border_level(blocks.flatten(2) @ side_weights(*blocks.shape[2:], x.device).to(x.dtype))
+    height, width = blocks.shape[2:]
+    border = border_level(blocks.flatten(2) @ side_weights(height, width, x.device).to(x.dtype))
     steps = _mean_square_step(blocks, 1)
     noise = _mean_square_step(x, BLOCK_PX)
     levels = signed_log(torch.cat([torch.stack([mean, darkest, brightest, peak], dim=2), border], dim=2), _GAIN)

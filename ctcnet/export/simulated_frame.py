@@ -18,7 +18,7 @@ NUCLEI_PER_MM2 = 700.0
 
 
 def simulated_frame(panel: Panel, pixel_size_um: float, shape: tuple[int, int], seed: int) -> np.ndarray:
-    """Counts of a simulated frame with leukocytes, single CTCs, their clusters and debris.
+    """Counts of a simulated frame: leukocytes, and for each 40 one CTC, one cluster of each kind, one piece of debris.
 
     Args:
         panel: its channels.
@@ -32,8 +32,8 @@ def simulated_frame(panel: Panel, pixel_size_um: float, shape: tuple[int, int], 
     height, width = shape
     panel = replace(panel, pixel_size_um=pixel_size_um)
     grid = FieldGrid(1, 1, height, width, pixel_size_um)
-    nuclei = round(NUCLEI_PER_MM2 * height * width * pixel_size_um**2 * 1e-6)
-    rare = max(1, nuclei // 40)
+    nuclei = max(3, round(NUCLEI_PER_MM2 * height * width * pixel_size_um**2 * 1e-6))
+    rare = nuclei // 40
     numbers = EventNumbers(ctc=rare, clusters_neutrophil=rare, clusters_platelet=rare, leukocytes=nuclei, debris=rare)
     group = draw_patient(panel, seed, DIFFICULTIES["standard"])
     scene = compose_field(panel, grid, numbers, seed=seed, group=group)

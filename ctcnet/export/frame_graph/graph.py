@@ -75,7 +75,7 @@ def build_frame_graph(
         every = put_together(image, cells, objects, height, width, settings.member_distance_um)
         limit = squeeze(maximum(most, 0), 0)
         events = every.spread(limit)
-        levels = choose_levels(background, scale, measured, card)
+        levels = choose_levels(background, scale, counts, every, measured, card, um)
         answers = classify(counts, events, measured.level, levels, crop_graph, card, um)
         local = concat([axis(measured.at(channel, events.y_px, events.x_px), 0) for channel in range(channels)])
         mean = answers.mean - transpose(local, 1, 0)

@@ -21,7 +21,7 @@ def find_objects(
 ) -> EventRows:
     """Objects of at least 4 um in which no nucleus lies, see `ctcnet.scan.detect.objects.find_objects`."""
     found = [_of_channel(image, settings, channel, channel in stains, cells) for channel in channels]
-    objects = join(found)
+    objects = join([cells.kept(cells.snr < 0), *found])  # none, where no channel is looked in
     objects = objects.kept(_free_of_nuclei(objects.y, objects.x, objects.diameter_um / 2, cells, image.pixel_um))
     radius = objects.diameter_um / 2
     return objects.kept(_one_each(objects.y, objects.x, radius, objects.snr, settings.min_distance_um, image.pixel_um))

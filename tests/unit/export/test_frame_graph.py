@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from ctcnet.contract.fields import FIELDS
 from ctcnet.errors import ModelFileError, ModelPanelError, ParityError, SettingError
@@ -13,10 +14,13 @@ from ctcnet.export import frame_parity
 from ctcnet.export.frame_export import export_frame_graph, frame_pixel_size_um
 from ctcnet.export.frame_parity import compare_events, scan_events
 from ctcnet.export.simulated_frame import simulated_frame
+from ctcnet.panel import load_panel
 from ctcnet.runtime import FramePredictor, OnnxPredictor, SessionSettings
 from ctcnet.runtime.frame_predictor import GIVEN, OF_FRAME, OF_MODEL
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.platform import load_platform
+from ctcnet.scan.preprocess.frame_sample import FrameSample
+from ctcnet.scan.preprocess.levels import measure_levels
 
 pytestmark = pytest.mark.unit
 
@@ -38,7 +42,7 @@ def graph(exported):
 
 @pytest.fixture(scope="module")
 def frame(two_channel_card):
-    return simulated_frame(two_channel_card.panel, PIXEL_SIZE_UM, (200, 240), seed=2)
+    return simulated_frame(two_channel_card.panel, PIXEL_SIZE_UM, (400, 500), seed=2)
 
 
 def test_events_are_those_of_the_scan(exported):
@@ -110,6 +114,28 @@ def test_members_point_to_their_cluster(graph, frame):
         assert len(members) == found.members[row] >= 2
         np.testing.assert_allclose(found.x_px[members].mean(), found.x_px[row], atol=1e-3)
     assert (found.parent[found.kind != 0] == -1).all()
+
+
+@pytest.mark.parametrize("roles", [("nucleus", "epithelial"), ("nucleus", "leukocyte")])
+def test_scale_of_the_frame_is_that_of_its_leukocytes(make_predictor, two_channel_card, roles, tmp_path):
+    panel = load_panel("cellsearch4").network_panel()
+    kept = tuple(channel for channel in panel.channels if channel.role in roles)
+    panel, predictor = replace(panel, channels=kept), make_predictor()
+    predictor.card = replace(two_channel_card, panel=panel)
+    frame = simulated_frame(panel, PIXEL_SIZE_UM, (700, 800), seed=4)
+    detector = EventDetector(load_platform("ome_tiff").detection, panel.roles, PIXEL_SIZE_UM)
+    counts = torch.from_numpy(frame.astype(np.float32))
+    events = detector.detect(counts[None])[0]
+    sample = FrameSample(events.x_px, events.y_px, events.kind, counts, events.background, events.noise)
+    expected = measure_levels([sample], panel, PIXEL_SIZE_UM)
+    assert expected.leukocytes >= 50
+    result = export_frame_graph(
+        predictor, tmp_path / "m.onnx", platform=load_platform("ome_tiff"), pixel_size_um=PIXEL_SIZE_UM
+    )
+    found = FramePredictor(result.model, SessionSettings(threads=1)).predict(frame)
+    assert found.scale_source.tolist() == [OF_FRAME] * len(kept)
+    np.testing.assert_allclose(found.scale_used, expected.scale, rtol=0.05, atol=1)
+    np.testing.assert_allclose(found.background_used, expected.background, atol=3)
 
 
 def test_levels_that_are_no_numbers_are_those_of_the_frame(graph, frame):

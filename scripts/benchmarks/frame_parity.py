@@ -55,7 +55,7 @@ def frames_of_slide(slide: Path, platform: Platform) -> Iterator[tuple[str, Pane
     """Name, panel, um per pixel and registered counts of the slide's sound frames."""
     cartridge = open_cartridge(slide)
     chosen = [index for index, channel in enumerate(cartridge.panel.channels) if channel.role != "none"]
-    panel = cartridge.panel.network_panel()
+    panel = replace(cartridge.panel.network_panel(), bit_depth=12)  # 8-bit counts, in the 16-bit files of a camera
     for index, frame in enumerate(cartridge.frames):
         if frame.number not in SLIDE_FRAMES:
             continue

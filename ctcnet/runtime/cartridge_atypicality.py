@@ -13,6 +13,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -144,8 +145,9 @@ def cartridge_features(embedding: np.ndarray, leukocyte: np.ndarray) -> tuple[np
 def fit_cartridges(features: Sequence[np.ndarray], quantile: float = QUANTILE) -> CartridgeReference:
     """Fit the reference to known cartridges.
 
-    The limit is the quantile of the distances of cartridges left out of the fit, tenth by tenth: few cartridges lie
-    nearer to their own fit than others will.
+    The limit is a quantile of the distances of cartridges left out of the fit, tenth by tenth: few cartridges lie
+    nearer to their own fit than others will. It is that of a log-normal with the distances' median and median absolute
+    deviation: the largest of a hundred distances says little, and one odd cartridge would make all others typical.
 
     Args:
         features: (2 D,) of each cartridge, see `cartridge_features`; all of events called leukocyte.
@@ -164,8 +166,14 @@ def fit_cartridges(features: Sequence[np.ndarray], quantile: float = QUANTILE) -
     for k in range(_FOLDS):
         left_out[fold == k] = gaussian_distance(_fit(known[fold != k]), known[fold == k])
     fit = _fit(known)
-    limit = np.asarray(np.quantile(left_out, quantile), dtype=np.float32)
-    return CartridgeReference(fit._replace(limit=limit), count)
+    return CartridgeReference(fit._replace(limit=np.float32(_robust_quantile(left_out, quantile))), count)
+
+
+def _robust_quantile(distances: np.ndarray, quantile: float) -> float:
+    logs = np.log(distances)
+    middle = np.median(logs)
+    deviation = np.median(np.abs(logs - middle)) / NormalDist().inv_cdf(0.75)
+    return float(np.exp(middle + NormalDist().inv_cdf(quantile) * deviation))
 
 
 def _fit(features: np.ndarray) -> GaussianFit:

@@ -42,6 +42,14 @@ def test_known_cartridges_are_typical_and_shifted_ones_are_not(reference):
     assert all(cartridge_atypicality(reference, _cartridge(rng, 0.5), all_of_them).score > 1 for _ in range(20))
 
 
+def test_one_odd_cartridge_does_not_make_all_others_typical(reference):
+    rng = np.random.default_rng(0)
+    known = [cartridge_features(_cartridge(rng), np.ones(250, bool))[0] for _ in range(100)]
+    odd = cartridge_features(_cartridge(rng, 40.0), np.ones(250, bool))[0]
+    with_odd = fit_cartridges([*known, odd])
+    assert float(with_odd.fit.limit) < 1.3 * float(reference.fit.limit)
+
+
 def test_too_few_leukocytes_give_way_to_all_events_and_too_few_events_to_no_answer(reference):
     rng = np.random.default_rng(2)
     few = np.arange(250) < 199

@@ -78,7 +78,7 @@ def levels_of(frame: np.ndarray, detector: EventDetector, predictor: Predictor) 
     """Background as detection finds it, and the model's own scale brought to the frame's depth, as both are given."""
     events = detector.detect(torch.from_numpy(frame.astype(np.float32))[None])[0]
     scale = np.array(predictor.card.normalization.scale, np.float32)
-    return np.float32(events.background.round(2)), scale
+    return events.background.round(2).astype(np.float32), scale
 
 
 def scan(
@@ -165,18 +165,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    platform, made, rows = load_platform("ome_tiff"), {}, []
+    platform, rows = load_platform("ome_tiff"), []
+    made: dict[Any, tuple[Any, tuple[Path, Path]]] = {}
     cases = [*simulated_frames(), *(() if args.slide is None else frames_of_slide(args.slide, platform))]
     with tempfile.TemporaryDirectory() as folder:
         for name, panel, pixel_size_um, frame in cases:
             key = (panel.markers, pixel_size_um)
             if key not in made:
-                predictor = load_shipped(find_model(args.model), panel)
+                predictor: Any = load_shipped(find_model(args.model), panel)
                 crops, graph = (Path(folder) / f"{len(made)}_{kind}.onnx" for kind in ("crops", "frame"))
                 export_predictor(predictor, crops)
                 export_frame_graph(predictor, graph, platform=platform, pixel_size_um=pixel_size_um)
-                made[key] = predictor, (crops, graph)
-            rows.append(measure(name, panel, pixel_size_um, frame, *made[key], Path(folder)))
+                made[key] = (predictor, (crops, graph))
+            predictor, files = made[key]
+            rows.append(measure(name, panel, pixel_size_um, frame, predictor, files, Path(folder)))
             print(rows[-1], flush=True)
     shown = [
         {

@@ -44,3 +44,15 @@ def test_output_is_checked_before_the_checkpoint_is_read(checkpoint, tmp_path, c
     assert "exists already" in _fails(capsys, checkpoint, "-o", tmp_path / "m.onnx")
     assert "ends in .onnx" in _fails(capsys, checkpoint, "-o", tmp_path / "m.pt")
     assert "cannot be written" in _fails(capsys, checkpoint, "-o", checkpoint / "m.onnx")
+
+
+@pytest.mark.parametrize("option", [("--pixel-size-um", "0.6"), ("--platform", "celltracks")])
+def test_options_of_the_frame_graph_need_frame(checkpoint, tmp_path, capsys, option):
+    assert main(["export", str(checkpoint), "-o", str(tmp_path / "m.onnx"), *option]) == 2
+    assert "add --frame" in capsys.readouterr().err
+
+
+def test_frame_graph_takes_raw_counts_alone(checkpoint, tmp_path, capsys):
+    words = ["export", str(checkpoint), "-o", str(tmp_path / "m.onnx"), "--frame", "--input-dtype", "float32"]
+    assert main(words) == 2
+    assert "takes raw uint16 frames" in capsys.readouterr().err

@@ -145,7 +145,7 @@ def _answers(answers: Predictions | FrameEvents, rows: np.ndarray) -> Prediction
     return Predictions(*columns, np.empty((len(rows), 0), np.float32))
 
 
-def match_events(events: DetectedEvents, found: FrameEvents) -> np.ndarray:
+def match_events(events: DetectedEvents | FrameEvents, found: FrameEvents) -> np.ndarray:
     """(M, 2) rows of events of either that are of one kind and the nearest to each other, within 0.5 px."""
     far = 1e6  # events of another kind are far away
     one = np.column_stack((events.y_px, events.x_px, events.kind * far))

@@ -55,7 +55,7 @@ static class ClassifyCrops
             for (int row = 0; row < unassigned.Length; row++)
             {
                 var p = new ArraySegment<float>(probabilities, row * classes.Length, classes.Length).ToArray();
-                int best = Array.IndexOf(p, p.Max());
+                int best = Math.Max(0, Array.IndexOf(p, p.Max()));
                 string numbers = string.Join(",", new[] { atypicality[row] }.Concat(p).Select(Model.Text));
                 Console.WriteLine((start + row) + "," + classes[best] + "," + (unassigned[row] ? 1 : 0) + "," + numbers);
             }

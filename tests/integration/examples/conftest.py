@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ctcnet.cli import main
 from ctcnet.export.parity import random_crops
 from ctcnet.runtime import OnnxPredictor, SessionSettings
 
@@ -22,6 +24,22 @@ def examples() -> Path:
 def model() -> Path:
     """The shipped model."""
     return ROOT / "models" / "ctcnet-s" / "model.onnx"
+
+
+@pytest.fixture(scope="session")
+def crop_model(tmp_path_factory) -> Path:
+    """The shipped weights as the crop graph that the code of today writes."""
+    path = tmp_path_factory.mktemp("exported") / "crop.onnx"
+    assert main(["export", "ctcnet-s", "--panel", "ctc5", "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def frame_model(tmp_path_factory) -> Path:
+    """The shipped weights as a frame graph."""
+    path = tmp_path_factory.mktemp("exported") / "frame.onnx"
+    assert main(["export", "ctcnet-s", "--panel", "ctc5", "--frame", "-o", str(path)]) == 0
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +74,27 @@ def call():
         return found.stdout if exit_code == 0 else found.stderr
 
     return run
+
+
+@pytest.fixture(scope="session")
+def cpp(examples, tmp_path_factory, call) -> Path:
+    """Folder of the compiled C++ examples."""
+    if "ONNXRUNTIME_DIR" not in os.environ:
+        pytest.skip("ONNXRUNTIME_DIR does not name an unpacked release of onnxruntime for C++")
+    build = tmp_path_factory.mktemp("cpp")
+    call("cmake", "-S", examples / "cpp", "-B", build, f"-DONNXRUNTIME_DIR={os.environ['ONNXRUNTIME_DIR']}")
+    call("cmake", "--build", build)
+    return build
+
+
+@pytest.fixture(scope="session", params=["node", "web", "cpp"])
+def example(request, call):
+    """Runs an example, 'classify_crops' or 'find_events', of a language with its arguments, see `call`."""
+    if request.param == "cpp":
+        folder = request.getfixturevalue("cpp")
+        return lambda name, *arguments, exit_code=0: call(folder / name, *arguments, exit_code=exit_code)
+    folder = request.getfixturevalue("node")
+    web = ["--web"] if request.param == "web" else []
+    return lambda name, *arguments, exit_code=0: call(
+        "node", folder / f"{name}.mjs", *arguments, *web, exit_code=exit_code
+    )

@@ -1,7 +1,6 @@
 """The examples for other languages answer as Python does, crop by crop, on the shipped model."""
 
 import csv
-import os
 import sys
 from pathlib import Path
 
@@ -23,32 +22,10 @@ def counts_file(crops, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def cpp(examples, tmp_path_factory, call) -> Path:
-    """Folder of the compiled C++ examples."""
-    if "ONNXRUNTIME_DIR" not in os.environ:
-        pytest.skip("ONNXRUNTIME_DIR does not name an unpacked release of onnxruntime for C++")
-    build = tmp_path_factory.mktemp("cpp")
-    call("cmake", "-S", examples / "cpp", "-B", build, f"-DONNXRUNTIME_DIR={os.environ['ONNXRUNTIME_DIR']}")
-    call("cmake", "--build", build)
-    return build
-
-
-@pytest.fixture(scope="session", params=["node", "web", "cpp"])
-def classify(request, call):
-    """Runs the example of a language with a list of arguments, see `call`."""
-    if request.param == "cpp":
-        program, options = [request.getfixturevalue("cpp") / "classify_crops"], []
-    else:
-        program = ["node", request.getfixturevalue("node") / "classify_crops.mjs"]
-        options = ["--web"] if request.param == "web" else []
-    return lambda *arguments, exit_code=0: call(*program, *arguments, *options, exit_code=exit_code)
-
-
 @pytest.mark.parametrize("levels", [(), LEVELS], ids=["levels of the model", "levels of a cartridge"])
-def test_example_answers_as_python(classify, model, counts_file, predictor: OnnxPredictor, crops, levels):
+def test_example_answers_as_python(example, model, counts_file, predictor: OnnxPredictor, crops, levels):
     expected = predictor.predict(crops, *(np.array(level.split(","), np.float32) for level in levels))
-    title, *lines = classify(model, counts_file, *levels).splitlines()
+    title, *lines = example("classify_crops", model, counts_file, *levels).splitlines()
     assert "For research use only" in title
     rows = list(csv.DictReader(lines))
     classes = predictor.card.labels.classes
@@ -64,10 +41,10 @@ def test_example_answers_as_python(classify, model, counts_file, predictor: Onnx
     assert len(set(expected.probabilities.argmax(axis=1))) > 1, "crops of one class would prove nothing"
 
 
-def test_example_refuses_what_does_not_fit(classify, model, tmp_path):
+def test_example_refuses_what_does_not_fit(example, model, tmp_path):
     (tmp_path / "odd.u16").write_bytes(b"\0" * 1001)
-    assert "no whole number of crops" in classify(model, tmp_path / "odd.u16", exit_code=2)
-    assert "usage" in classify(model, exit_code=2)
+    assert "no whole number of crops" in example("classify_crops", model, tmp_path / "odd.u16", exit_code=2)
+    assert "usage" in example("classify_crops", model, exit_code=2)
 
 
 def test_python_runner_needs_no_ctcnet(examples):

@@ -66,7 +66,7 @@ def to_float16(model: onnx.ModelProto, layers: Iterable[Layer]) -> onnx.ModelPro
         (graph.value_info, shapes),
     )
     for field, values in parts:
-        copies = [type(value).FromString(value.SerializeToString()) for value in values]
+        copies: list[Any] = [type(value).FromString(value.SerializeToString()) for value in values]
         del field[:]
         field.extend(copies)
     return reduced

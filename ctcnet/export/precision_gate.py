@@ -96,7 +96,7 @@ def compare(expected: Predictions, found: Predictions, labels: np.ndarray | None
     if labels is not None:
         contains_ctc = ctc_classes(card.labels)
         judged = contains_ctc if CONTAINS_CTC in card.labels.rollups else np.ones_like(contains_ctc)
-        for k in np.flatnonzero(judged & (np.bincount(labels, minlength=len(judged)) > 0)):
+        for k in map(int, np.flatnonzero(judged & (np.bincount(labels, minlength=len(judged)) > 0))):
             own = labels == k
             recalls[card.labels.classes[k]] = Recall(_called(expected, k, own), _called(found, k, own), int(own.sum()))
         if contains_ctc.any():

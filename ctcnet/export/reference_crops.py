@@ -120,6 +120,8 @@ def divide(crops: LabelledCrops, where: str | Path) -> Division:
 class _FeedCollector:
     """A predictor that keeps what it is asked."""
 
+    cartridge_reference = None
+
     def __init__(self, card: ModelCard, dtype: np.dtype) -> None:
         self.card, self.dtype = card, dtype
         self.feeds: list[dict[str, np.ndarray]] = []

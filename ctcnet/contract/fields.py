@@ -140,6 +140,7 @@ _FRAME_FIELDS = (
     Field("level_sources", "list", "names of the values of `background_source` and `scale_source`, from 0 on"),
     Field("detection", "JSON", "settings of the detector: sizes in um, limits in multiples of the noise"),
     Field("platform", "text", "scanner whose settings and spillover are in the graph"),
+    Field("golden_frame", "JSON", "a small frame, levels and the events in it, see below"),
 )
 
 FIELDS: Mapping[str, tuple[Field, ...]] = {

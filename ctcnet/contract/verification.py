@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ctcnet.contract.field_check import check_fields, graph_of
+from ctcnet.contract.golden_frame import check_golden_frame, golden_frame_from_text
 from ctcnet.contract.golden_sample import check_golden, golden_from_text
 from ctcnet.contract.signing import check_signature
 from ctcnet.runtime.frame_predictor import FramePredictor
@@ -53,6 +54,10 @@ def _verify_frame_graph(file: ModelFile, path: Path) -> Iterator[tuple[str, str]
     predictor = FramePredictor(path, expected_sha256=file.sha256)
     count = check_fields(file, "frame", predictor.card, "uint16", path)
     yield "metadata", f"{count} properties, as the card and the graph say"
+    golden = golden_frame_from_text(file.properties["golden_frame"], path)
+    worst = check_golden_frame(golden, predictor, path)
+    number = len(golden.events.x_px)
+    yield "golden frame", f"{number} events as stored: largest difference {worst:.2g} in a probability"
 
 
 _STEPS: Mapping[str, Callable[[ModelFile, Path], Iterator[tuple[str, str]]]] = {

@@ -15,6 +15,7 @@ from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
 from ctcnet.export.export import check_export_output, write_card
 from ctcnet.export.frame_graph.graph import build_frame_graph
 from ctcnet.export.frame_parity import FrameParity, check_frame_parity
+from ctcnet.export.golden_frame import golden_frame
 from ctcnet.export.made_with import made_with
 from ctcnet.export.onnx_file import IR_VERSION, LEAST_ONNXRUNTIME, for_old_runtimes, trace, write_model
 from ctcnet.model_card import ModelCard
@@ -78,7 +79,10 @@ def export_frame_graph(
         crops = trace(CropGraph(predictor.network.deployable(), card, predictor.atypicality), card, OPSET, "float32")
     model = for_old_runtimes(build_frame_graph(detector, unmixing, crops, card))
     with new_output_file(output, overwrite=overwrite) as part:
-        write_model(model, _metadata(card, platform, pixel_size_um), part)
+        properties = _metadata(card, platform, pixel_size_um)
+        write_model(model, properties, part)
+        golden = golden_frame(FramePredictor(part), output)
+        write_model(model, properties | {"golden_frame": golden.to_text()}, part)
         parity = check_frame_parity(predictor, detector, unmixing, FramePredictor(part), output)
         write_card(card, card_path, readme_path, overwrite)
         for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
@@ -104,7 +108,7 @@ def frame_pixel_size_um(given: float | None, platform: Platform, card: ModelCard
 
 
 def _metadata(card: ModelCard, platform: Platform, pixel_size_um: float) -> dict[str, str]:
-    """Metadata properties of the file, those of `ctcnet.contract.fields.FIELDS`."""
+    """Metadata properties of the file, those of `ctcnet.contract.fields.FIELDS` but the golden frame."""
     return {
         "contract": str(CONTRACT_VERSION),
         "graph": "frame",

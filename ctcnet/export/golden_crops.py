@@ -95,7 +95,7 @@ def _choose(answers: list[Predictions], card: ModelCard) -> np.ndarray:
     """Rows of the crops to keep, by the answers of the first case."""
     size = len(card.panel.channels) * card.crop_size_px**2
     wanted = int(np.clip(MOST_PIXELS // size, FEWEST_CROPS, MOST_CROPS))
-    margin = np.min([_margin(answer, card) for answer in answers], axis=0)
+    margin = np.min([decision_margin(answer, card) for answer in answers], axis=0)
     rows = np.flatnonzero(margin > 2 * card.guard_band)
     if not rows.size:
         rows = np.sort(np.argsort(-margin, kind="stable")[:wanted])
@@ -106,7 +106,7 @@ def _choose(answers: list[Predictions], card: ModelCard) -> np.ndarray:
     return np.sort(rows[np.lexsort((rows, ~atypical, turn))[:wanted]])
 
 
-def _margin(answer: Predictions, card: ModelCard) -> np.ndarray:
+def decision_margin(answer: Predictions, card: ModelCard) -> np.ndarray:
     """How far the answers may move before a decision does, float (N,)."""
     ordered = np.sort(answer.probabilities, axis=1)
     if card.conformal is None:

@@ -1,0 +1,83 @@
+"""The golden frame in a frame graph's metadata: read, verified, refused where it is not what the graph finds."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ctcnet.contract.golden_frame import check_golden_frame, golden_frame_from_text
+from ctcnet.contract.verification import verify
+from ctcnet.errors import ContractError, ModelFileError
+from ctcnet.export.frame_export import export_frame_graph
+from ctcnet.runtime import FramePredictor, SessionSettings
+from ctcnet.scan.platform import load_platform
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def path(make_predictor, tmp_path_factory):
+    out = tmp_path_factory.mktemp("golden") / "frame.onnx"
+    return export_frame_graph(make_predictor(), out, platform=load_platform("ome_tiff"), pixel_size_um=0.6).model
+
+
+@pytest.fixture(scope="module")
+def graph(path):
+    return FramePredictor(path, SessionSettings(threads=1))
+
+
+@pytest.fixture(scope="module")
+def golden(graph, path):
+    return golden_frame_from_text(graph.properties["golden_frame"], path)
+
+
+def test_verify_runs_the_golden_frame(path):
+    steps = dict(verify(path))
+    assert "events as stored" in steps["golden frame"]
+
+
+def test_frame_survives_as_text(golden):
+    again = golden_frame_from_text(golden.to_text(), "m.onnx")
+    np.testing.assert_array_equal(again.frame, golden.frame)
+    for name, values in golden.events._asdict().items():
+        np.testing.assert_array_equal(getattr(again.events, name), values)
+    assert len(golden.to_text()) < 200_000
+
+
+def test_rows_in_another_order_are_the_same_events(golden, graph):
+    turned = golden.events._make(values[::-1] for values in golden.events)
+    assert check_golden_frame(replace(golden, events=turned), graph, "m.onnx") < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("x_px", lambda v: v + 3),
+        ("kind", lambda v: (v + 1) % 3),
+        ("members", lambda v: v + 1),
+        ("probabilities", lambda v: v[:, ::-1]),
+        ("unassigned", lambda v: ~v),
+        ("atypicality", lambda v: v + 5),
+    ],
+)
+def test_another_answer_is_refused(golden, graph, column, change):
+    events = golden.events._replace(**{column: change(getattr(golden.events, column))})
+    if column == "atypicality" and np.isnan(golden.events.atypicality).all():
+        events = golden.events._replace(atypicality=np.ones(len(events.x_px), np.float32))
+    with pytest.raises(ContractError, match="golden frame"):
+        check_golden_frame(replace(golden, events=events), graph, "m.onnx")
+
+
+def test_a_missing_event_is_refused(golden, graph):
+    fewer = golden.events._make(values[1:] for values in golden.events)
+    with pytest.raises(ContractError, match="other events"):
+        check_golden_frame(replace(golden, events=fewer), graph, "m.onnx")
+
+
+@pytest.mark.parametrize("key", ["frame", "scale", "events", "position_tolerance_px"])
+def test_malformed_text_is_refused(golden, key):
+    content = json.loads(golden.to_text())
+    content[key] = {"x_px": 3}
+    with pytest.raises(ModelFileError, match=r"golden frame|array"):
+        golden_frame_from_text(json.dumps(content), "m.onnx")

@@ -9,6 +9,7 @@ from ctcnet.cli import main
 from ctcnet.contract.fields import FIELDS
 from ctcnet.contract.verification import verify
 from ctcnet.errors import ContractError, CtcnetError
+from ctcnet.runtime.model_file import read_model_file
 
 pytestmark = pytest.mark.unit
 
@@ -18,8 +19,9 @@ def test_file_as_exported_passes_every_step(exported):
     assert list(steps) == ["file", "signature", "metadata", "golden sample"]
     assert steps["signature"] == "none"
     assert "every decision equal" in steps["golden sample"]
-    required = [field for field in FIELDS["crop"] if not field.optional]
-    assert steps["metadata"].startswith(f"{len(required)} properties")
+    stated = read_model_file(exported).properties
+    assert {field.name for field in FIELDS["crop"] if not field.optional} <= set(stated)
+    assert steps["metadata"].startswith(f"{len(stated)} properties")
 
 
 @pytest.mark.parametrize("name", [field.name for field in FIELDS["crop"] if not field.optional])

@@ -12,11 +12,9 @@ from ctcnet.export.golden_crops import decision_margin
 from ctcnet.export.simulated_frame import simulated_frame
 from ctcnet.runtime import FrameEvents, FramePredictor, Predictions
 
-SHAPE = (160, 192)
+SHAPE = (128, 160)
 LEAST_EVENTS = 3
 SEEDS = range(100, 130)
-LEVELS = 512
-"""Counts are rounded to this many levels: their noise would be most of the text."""
 TOLERANCES = {"position_tolerance_px": 0.5, "probability_tolerance": 1e-3, "atypicality_tolerance": 1e-3}
 
 
@@ -38,11 +36,9 @@ def golden_frame(predictor: FramePredictor, where: str | Path) -> GoldenFrame:
     channels = len(card.panel.channels)
     background = np.full(channels, np.nan, np.float32)
     scale = background if own.scale is None else np.array(own.scale, np.float32)
-    step = max(1, (card.panel.full_scale + 1) // LEVELS)
     best: tuple[float, np.ndarray, FrameEvents] | None = None
     for seed in SEEDS:
         frame = simulated_frame(card.panel, predictor.frame_pixel_size_um, SHAPE, seed)
-        frame = (frame // step * step).astype(np.uint16)
         found = predictor.predict(frame, background, scale)
         if len(found) < LEAST_EVENTS:
             continue

@@ -5,36 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ctcnet.cartridge_levels import NOISE_FACTOR
-from ctcnet.export.frame_graph.arrays import (
-    END,
-    FLOAT,
-    INT,
-    Array,
-    Operand,
-    absolute,
-    axis,
-    clip,
-    concat,
-    count_of,
-    cut,
-    flat,
-    floor,
-    last,
-    maximum,
-    mean_of,
-    median,
-    minimum,
-    pad,
-    part,
-    reshape,
-    running_sum,
-    sort,
-    sum_of,
-    take,
-    take_along,
-    transpose,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import FLOAT, INT, Array, Operand
+from ctcnet.export.frame_graph.arrays.elements import absolute, clip, floor, maximum, minimum, where
+from ctcnet.export.frame_graph.arrays.indices import last, take, take_along
+from ctcnet.export.frame_graph.arrays.loops import part
+from ctcnet.export.frame_graph.arrays.shapes import END, axis, concat, cut, flat, pad, reshape, transpose
+from ctcnet.export.frame_graph.arrays.sorting import median, sort
+from ctcnet.export.frame_graph.arrays.sums import count_of, mean_of, running_sum, sum_of
 from ctcnet.scan.detect import background as rule
 
 

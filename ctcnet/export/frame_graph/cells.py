@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import math
 
-from ctcnet.export.frame_graph.arrays import (
-    Array,
-    arange,
-    concat,
-    distance,
-    maximum,
-    minimum,
-    part,
-    scattered,
-    sqrt,
-    take,
-)
+from ctcnet.export.frame_graph.arrays.array import Array
+from ctcnet.export.frame_graph.arrays.elements import distance, maximum, minimum, sqrt
+from ctcnet.export.frame_graph.arrays.indices import scattered, take
+from ctcnet.export.frame_graph.arrays.loops import part
+from ctcnet.export.frame_graph.arrays.shapes import arange, concat
 from ctcnet.export.frame_graph.lobes import LobedNuclei, group_lobes
 from ctcnet.export.frame_graph.outlines import outline, stained_diameter
 from ctcnet.export.frame_graph.planes import WorkingPlanes

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ctcnet.export.frame_graph.arrays import (
-    FLOAT,
-    INT,
-    Array,
-    distance,
-    full,
-    maximum,
-    part,
-    rows_of,
-    running_sum,
-    scattered,
-    take,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import FLOAT, INT, Array
+from ctcnet.export.frame_graph.arrays.elements import distance, maximum, where
+from ctcnet.export.frame_graph.arrays.indices import rows_of, scattered, take
+from ctcnet.export.frame_graph.arrays.loops import part
+from ctcnet.export.frame_graph.arrays.shapes import full
+from ctcnet.export.frame_graph.arrays.sums import running_sum
 from ctcnet.export.frame_graph.pairs import components, near_pairs
 from ctcnet.scan.detect import grouping as rule
 

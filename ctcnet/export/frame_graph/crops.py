@@ -9,30 +9,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ctcnet.export.frame_graph.arrays import (
-    BOOL,
-    FLOAT,
-    INT,
-    Array,
-    arange,
-    axis,
-    batches,
-    clip,
-    concat,
-    cut,
-    flat,
-    full,
-    inlined,
-    matmul,
-    maximum,
-    minimum,
-    plain,
-    reshape,
-    rounded,
-    sum_of,
-    take,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import BOOL, FLOAT, INT, Array, plain
+from ctcnet.export.frame_graph.arrays.elements import clip, maximum, minimum, rounded, where
+from ctcnet.export.frame_graph.arrays.indices import take
+from ctcnet.export.frame_graph.arrays.loops import batches
+from ctcnet.export.frame_graph.arrays.model import inlined
+from ctcnet.export.frame_graph.arrays.shapes import arange, axis, concat, cut, flat, full, reshape
+from ctcnet.export.frame_graph.arrays.sums import matmul, sum_of
 from ctcnet.export.frame_graph.events import EventTable
 from ctcnet.export.frame_graph.levels import FrameLevels
 from ctcnet.model_card import ModelCard

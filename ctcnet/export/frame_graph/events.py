@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from ctcnet.export.frame_graph.arrays import (
-    FLOAT,
-    INT,
-    Array,
-    arange,
-    clip,
-    concat,
-    full,
-    maximum,
-    minimum,
-    order_of,
-    scattered,
-    take,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import FLOAT, INT, Array
+from ctcnet.export.frame_graph.arrays.elements import clip, maximum, minimum, where
+from ctcnet.export.frame_graph.arrays.indices import scattered, take
+from ctcnet.export.frame_graph.arrays.shapes import arange, concat, full
+from ctcnet.export.frame_graph.arrays.sorting import order_of
 from ctcnet.export.frame_graph.clusters import group_cells
 from ctcnet.export.frame_graph.planes import WorkingPlanes
 from ctcnet.export.frame_graph.rows import EventRows

@@ -6,22 +6,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ctcnet.export.frame_graph.arrays import (
-    FLOAT,
-    INT,
-    Array,
-    as_array,
-    axis,
-    concat,
-    matmul,
-    maximum,
-    model_of,
-    pad,
-    recording,
-    reshape,
-    squeeze,
-    transpose,
-)
+from ctcnet.export.frame_graph.arrays.array import FLOAT, INT, Array, as_array
+from ctcnet.export.frame_graph.arrays.elements import maximum
+from ctcnet.export.frame_graph.arrays.model import model_of
+from ctcnet.export.frame_graph.arrays.recording import recording
+from ctcnet.export.frame_graph.arrays.shapes import axis, concat, pad, reshape, squeeze, transpose
+from ctcnet.export.frame_graph.arrays.sums import matmul
 from ctcnet.export.frame_graph.background import measure_background
 from ctcnet.export.frame_graph.cells import find_cells
 from ctcnet.export.frame_graph.crops import classify

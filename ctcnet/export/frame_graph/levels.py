@@ -13,38 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctcnet.cartridge_levels import CELL_RADIUS_UM, LEAST_SCALE_COUNTS, LEVEL_ROLES, NOISE_FACTOR
-from ctcnet.export.frame_graph.arrays import (
-    BOOL,
-    FLOAT,
-    INT,
-    Array,
-    absolute,
-    apply,
-    arange,
-    as_array,
-    axis,
-    concat,
-    count_of,
-    cut,
-    distance,
-    full,
-    loop,
-    marked,
-    maximum,
-    minimum,
-    pad,
-    plain,
-    reshape,
-    rounded,
-    rows_of,
-    running_sum,
-    sort,
-    squeeze,
-    sum_of,
-    take,
-    take_along,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import BOOL, FLOAT, INT, Array, apply, as_array, plain
+from ctcnet.export.frame_graph.arrays.elements import absolute, distance, maximum, minimum, rounded, where
+from ctcnet.export.frame_graph.arrays.indices import marked, rows_of, take, take_along
+from ctcnet.export.frame_graph.arrays.loops import loop
+from ctcnet.export.frame_graph.arrays.shapes import arange, axis, concat, cut, full, pad, reshape, squeeze
+from ctcnet.export.frame_graph.arrays.sorting import sort
+from ctcnet.export.frame_graph.arrays.sums import count_of, running_sum, sum_of
 from ctcnet.export.frame_graph.background import FrameBackground
 from ctcnet.export.frame_graph.events import EventTable
 from ctcnet.export.frame_graph.pairs import near_others

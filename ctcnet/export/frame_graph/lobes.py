@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ctcnet.export.frame_graph.arrays import (
-    Array,
-    arange,
-    clip,
-    distance,
-    marked,
-    maximum,
-    part,
-    power,
-    rows_of,
-    scattered,
-    take,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import Array
+from ctcnet.export.frame_graph.arrays.elements import clip, distance, maximum, power, where
+from ctcnet.export.frame_graph.arrays.indices import marked, rows_of, scattered, take
+from ctcnet.export.frame_graph.arrays.loops import part
+from ctcnet.export.frame_graph.arrays.shapes import arange
 from ctcnet.export.frame_graph.pairs import near_pairs, strongest
 from ctcnet.export.frame_graph.sampling import valley_ratio
 from ctcnet.export.frame_graph.scale_space import PeakRows

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ctcnet.export.frame_graph.arrays import Array, concat, marked, maximum, minimum, part, rows_of, take
+from ctcnet.export.frame_graph.arrays.array import Array
+from ctcnet.export.frame_graph.arrays.elements import maximum, minimum
+from ctcnet.export.frame_graph.arrays.indices import marked, rows_of, take
+from ctcnet.export.frame_graph.arrays.loops import part
+from ctcnet.export.frame_graph.arrays.shapes import concat
 from ctcnet.export.frame_graph.cells import stained_um
 from ctcnet.export.frame_graph.outlines import outline
 from ctcnet.export.frame_graph.pairs import near_others, near_pairs, strongest

@@ -6,31 +6,13 @@ import math
 
 import numpy as np
 
-from ctcnet.export.frame_graph.arrays import (
-    INT,
-    Array,
-    arange,
-    axis,
-    clip,
-    cut,
-    distance,
-    flat,
-    last,
-    least_of,
-    maximum,
-    minimum,
-    pad,
-    part,
-    plain,
-    sort_rows,
-    sqrt,
-    squeeze,
-    sum_of,
-    take,
-    take_along,
-    transpose,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import INT, Array, plain
+from ctcnet.export.frame_graph.arrays.elements import clip, distance, maximum, minimum, sqrt, where
+from ctcnet.export.frame_graph.arrays.indices import last, take, take_along
+from ctcnet.export.frame_graph.arrays.loops import part
+from ctcnet.export.frame_graph.arrays.shapes import arange, axis, cut, flat, pad, squeeze, transpose
+from ctcnet.export.frame_graph.arrays.sorting import sort_rows
+from ctcnet.export.frame_graph.arrays.sums import least_of, sum_of
 from ctcnet.export.frame_graph.sampling import sample
 from ctcnet.scan.detect import outlines as rule
 

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from ctcnet.export.frame_graph.arrays import (
-    BOOL,
-    INT,
-    Array,
-    arange,
-    axis,
-    clip,
-    concat,
-    distance,
-    floor,
-    full,
-    largest_of,
-    loop,
-    marked,
-    maximum,
-    minimum,
-    nonzero,
-    order_of,
-    plain,
-    running_sum,
-    scatter,
-    scattered,
-    take,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import BOOL, INT, Array, plain
+from ctcnet.export.frame_graph.arrays.elements import clip, distance, floor, maximum, minimum, where
+from ctcnet.export.frame_graph.arrays.indices import marked, nonzero, scatter, scattered, take
+from ctcnet.export.frame_graph.arrays.loops import loop
+from ctcnet.export.frame_graph.arrays.shapes import arange, axis, concat, full
+from ctcnet.export.frame_graph.arrays.sorting import order_of
+from ctcnet.export.frame_graph.arrays.sums import largest_of, running_sum
 
 
 def near_pairs(y: Array, x: Array, reach: Array) -> tuple[Array, Array]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ctcnet.export.frame_graph.arrays import FLOAT, Array, apply, axis, cut, pad, squeeze
+from ctcnet.export.frame_graph.arrays.array import FLOAT, Array, apply
+from ctcnet.export.frame_graph.arrays.shapes import axis, cut, pad, squeeze
 from ctcnet.export.frame_graph.background import FrameBackground
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ctcnet.export.frame_graph.arrays import Array, concat, rows_of, take
+from ctcnet.export.frame_graph.arrays.array import Array
+from ctcnet.export.frame_graph.arrays.indices import rows_of, take
+from ctcnet.export.frame_graph.arrays.shapes import concat
 
 
 @dataclass(frozen=True)

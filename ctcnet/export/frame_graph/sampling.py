@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctcnet.export.frame_graph.arrays import (
-    FLOAT,
-    INT,
-    Array,
-    axis,
-    clip,
-    cut,
-    distance,
-    flat,
-    floor,
-    last,
-    least_of,
-    maximum,
-    mean_of,
-    minimum,
-    plain,
-    squeeze,
-    take,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import FLOAT, INT, Array, plain
+from ctcnet.export.frame_graph.arrays.elements import clip, distance, floor, maximum, minimum, where
+from ctcnet.export.frame_graph.arrays.indices import last, take
+from ctcnet.export.frame_graph.arrays.shapes import axis, cut, flat, squeeze
+from ctcnet.export.frame_graph.arrays.sums import least_of, mean_of
 from ctcnet.scan.detect import suppression as rule
 
 

@@ -7,28 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctcnet.export.frame_graph.arrays import (
-    END,
-    FLOAT,
-    INT,
-    Array,
-    apply,
-    axis,
-    clip,
-    concat,
-    cut,
-    flat,
-    largest_of,
-    maximum,
-    minimum,
-    nonzero,
-    pad,
-    part,
-    plain,
-    squeeze,
-    take,
-    where,
-)
+from ctcnet.export.frame_graph.arrays.array import FLOAT, INT, Array, apply, plain
+from ctcnet.export.frame_graph.arrays.elements import clip, maximum, minimum, where
+from ctcnet.export.frame_graph.arrays.indices import nonzero, take
+from ctcnet.export.frame_graph.arrays.loops import part
+from ctcnet.export.frame_graph.arrays.shapes import END, axis, concat, cut, flat, pad, squeeze
+from ctcnet.export.frame_graph.arrays.sums import largest_of
 from ctcnet.scan.detect import scale_space as rule
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ctcnet.crops import LabelledCrops, read_crops
+from ctcnet.crops.memory_source import in_memory
 from ctcnet.crops.splits import split_groups
 from ctcnet.errors import ManifestError
 from ctcnet.model_card import ModelCard
@@ -31,22 +31,6 @@ class Division(NamedTuple):
 
     calibration: LabelledCrops
     held_out: LabelledCrops
-
-
-@dataclass(frozen=True)
-class MemorySource:
-    """Pixels (N, C, S, S) that are at the model's scale and size already."""
-
-    pixels: np.ndarray
-
-    def read(self, rows: np.ndarray, pixel_size_um: float | None, crop_size_px: int) -> np.ndarray:
-        return self.pixels[rows]
-
-    def pixel_sizes(self, rows: np.ndarray) -> np.ndarray:
-        return np.full(len(rows), np.nan)
-
-    def digests(self, rows: np.ndarray) -> list[bytes]:
-        return [b""] * len(rows)
 
 
 def read_reference_crops(source: str | Path, panel: Panel | None, card: ModelCard) -> LabelledCrops:
@@ -79,11 +63,6 @@ def read_reference_crops(source: str | Path, panel: Panel | None, card: ModelCar
         crops = crops.subset(np.sort(np.random.default_rng(SEED).choice(len(crops), MOST_CROPS, replace=False)))
     pixels = crops.read(slice(None), card.pixel_size_um, card.crop_size_px)
     return in_memory(crops, pixels)
-
-
-def in_memory(crops: LabelledCrops, pixels: np.ndarray) -> LabelledCrops:
-    """The crops with `pixels` (N, C, S, S) in the place of their source."""
-    return replace(crops, source=MemorySource(pixels), source_rows=np.arange(len(pixels)))
 
 
 def divide(crops: LabelledCrops, where: str | Path) -> Division:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ctcnet.crops import LabelledCrops
-from ctcnet.export.reference_crops import MemorySource
+from ctcnet.crops.memory_source import simulated_in_memory
 from ctcnet.model_card import ModelCard
 from ctcnet.progress import track
 from ctcnet.simulate.crop_stream import Piece, StreamSettings, draw_imaging, simulate_piece
@@ -37,7 +37,8 @@ def simulated_crops(card: ModelCard) -> LabelledCrops:
     background, scale = (np.concatenate(column).astype(np.float32) for column in zip(*levels, strict=True))
     if per_crop:
         background, scale = np.full_like(background, np.nan), np.full_like(scale, np.nan)
-    return _as_crops(card, np.concatenate(counts), np.concatenate(labels), np.array(groups, object), background, scale)
+    pixels, group = np.concatenate(counts), np.array(groups, object)
+    return simulated_in_memory(card, pixels, np.concatenate(labels), group, background, scale)
 
 
 def _levels(piece: Piece, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
@@ -53,32 +54,3 @@ def _counts(piece: Piece, background: np.ndarray, scale: np.ndarray, full_scale:
     """Counts (N, C, S, S), uint16, of which the piece's crops are the normalised form."""
     b, s = (torch.from_numpy(level).float()[:, :, None, None] for level in (background, scale))
     return (piece.x.float() * s + b).round_().clamp_(0, full_scale).numpy().astype(np.uint16)
-
-
-def _as_crops(
-    card: ModelCard,
-    counts: np.ndarray,
-    labels: np.ndarray,
-    group: np.ndarray,
-    background: np.ndarray,
-    scale: np.ndarray,
-) -> LabelledCrops:
-    count = len(counts)
-    nothing = np.full(count, "", object)
-    return LabelledCrops(
-        panel=card.panel,
-        schema=card.labels,
-        path=np.array([f"simulated_{row}" for row in range(count)], object),
-        targets=np.eye(len(card.labels.classes), dtype=np.float32)[labels],
-        group=group,
-        cartridge=group,
-        batch=nothing,
-        split=nothing,
-        weight=np.ones(count, np.float32),
-        pixel_size_um=np.full(count, card.pixel_size_um),
-        background=background,
-        scale=scale,
-        source=MemorySource(counts),
-        source_rows=np.arange(count),
-        simulated=True,
-    )

@@ -102,7 +102,7 @@ class CropSimulator:
         self.groups = draw_groups(panel, num_groups, scanners, self.draws, difficulty)
         self._effect_draws = Draws.from_seed((seed + EFFECT_STREAM) % 2**63, self.device)
         self.groups = change_groups(self.groups, panel, effects, self._effect_draws)
-        self._levels = draw_effect_levels(panel, self.groups, effects, self._effect_draws)
+        self.levels = draw_effect_levels(panel, self.groups, effects, self._effect_draws)
         self._margin_px = max(2, round(MARGIN_UM / self.pixel_size_um))
         side_px = crop_size_px + 2 * self._margin_px
         texture_px = min(round(PATCH_LADDER_UM[-1] / self.pixel_size_um) + 2, 2 * side_px)
@@ -158,7 +158,7 @@ class CropSimulator:
         return (self.crop_size_px + 2 * self._margin_px) * self.pixel_size_um
 
     def _sample_chunk(self, labels: Tensor, group_index: Tensor) -> SimulatedCrops:
-        groups, levels = self.groups.rows(group_index), self._levels.rows(group_index)
+        groups, levels = self.groups.rows(group_index), self.levels.rows(group_index)
         variation = SceneVariation(self.effects, levels, self._effect_draws)
         scene = compose(
             labels,

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from benchmark_output import hardware, print_table, save_result
 from PIL import Image
-from real_ctcs import CONTAINS_CTC, HIT_UM, columns, run
-from scan_on_slide import PIXEL_SIZE_UM, SOUND_FRAMES, TILES_PER_CHANNEL, read_masks
+from real_ctcs import CONTAINS_CTC, HIT_UM
+from real_slide import FITC_PLACE, PANEL, PIXEL_SIZE_UM, SOUND_FRAMES, is_there, read_masks, tile
 from scipy.spatial import KDTree
+from verb import columns, run
 
-from ctcnet.panel import Channel, Panel
 from ctcnet.simulate.cells import UNIT_ELECTRONS
 from ctcnet.simulate.composition import IS_CTC, IS_NEUTROPHIL_CLUSTER, compose
 from ctcnet.simulate.crop_simulator import CropSimulator
@@ -36,18 +36,6 @@ from ctcnet.simulate.groups import Groups
 from ctcnet.simulate.scene_variation import SceneVariation
 
 PATCH_PX = 96
-PANEL = Panel(
-    "slide",
-    (
-        Channel("DAPI", "nucleus", emission_nm=461),
-        Channel("CK", "epithelial", emission_nm=576),
-        Channel("CD45", "leukocyte", emission_nm=666),
-    ),
-    8,
-    PIXEL_SIZE_UM,
-)
-OTHER_PLACES = (4,)
-"""Channels of the slide (FITC) in which nothing is pasted."""
 DIAMETERS_UM = (7.5, 10.3, 12.4, 18.4)
 """Colorectal, prostate, breast, cultured breast."""
 CK_LEVELS = (1.0, 2.0, 4.0, 10.0)
@@ -98,7 +86,7 @@ def patches(kind: Kind, count: int, seed: int) -> np.ndarray:
     )
     groups = _plain(simulator.groups, kind)
     number = len(groups.tumour)
-    levels = simulator._levels.rows(torch.arange(number))
+    levels = simulator.levels.rows(torch.arange(number))
     variation = SceneVariation(effects, levels, simulator.draws)
     labels = torch.full((number,), kind.label)
     scene = compose(
@@ -171,11 +159,6 @@ def paste(image: np.ndarray, patch: np.ndarray, y_px: float, x_px: float, rng: n
     return top + PATCH_PX // 2, left + PATCH_PX // 2
 
 
-def tile(slide: Path, frame: int, place: int) -> Path:
-    """File of a frame's channel."""
-    return slide / f"Tile{frame + place * TILES_PER_CHANNEL:06d}.jpg"
-
-
 def make_round(slide: Path, out: Path, scale: np.ndarray, number: int) -> list[Pasted]:
     """Write frames 3 to 5 with every kind pasted once into each of them or another, half of the places crowded."""
     rng = np.random.default_rng(number)
@@ -197,9 +180,9 @@ def make_round(slide: Path, out: Path, scale: np.ndarray, number: int) -> list[P
         for place in range(3):
             pixels = np.rint(image[place]).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(out / tile(slide, frame, place).with_suffix(".tif").name)
-        for place in OTHER_PLACES:
-            with Image.open(tile(slide, frame, place)) as other:
-                other.convert("L").save(out / tile(slide, frame, place).with_suffix(".tif").name)
+        fitc = tile(slide, frame, FITC_PLACE)  # nothing is pasted there
+        with Image.open(fitc) as other:
+            other.convert("L").save(out / fitc.with_suffix(".tif").name)
     return pasted
 
 
@@ -246,8 +229,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the pasted frames and results; they are kept")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    if not (arguments.slide / "nuclei_mask_03.png").is_file():
-        print(f"skipped: the real slide is not at {arguments.slide}")
+    if not is_there(arguments.slide):
         return
     torch.set_num_threads(1)
     pasted: list[Pasted] = []
@@ -289,7 +271,7 @@ def slide_levels(slide: Path, model: str, work: Path) -> np.ndarray:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for frame in SOUND_FRAMES:
-        for place in (*range(3), *OTHER_PLACES):
+        for place in (*range(3), FITC_PLACE):
             shutil.copy(tile(slide, frame, place), folder)
     run("scan", folder, "--model", model, "-o", work / "scan", "--device", "cpu", "--overwrite")
     levels = json.loads((work / "scan" / "untouched" / "levels.json").read_text(encoding="utf-8"))["levels"]

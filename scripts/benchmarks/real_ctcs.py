@@ -11,36 +11,20 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from benchmark_output import hardware, print_table, save_result
+from real_slide import PIXEL_SIZE_UM
 from scipy.spatial import KDTree
+from verb import columns, run
 
-PIXEL_SIZE_UM = 0.591
 HIT_UM = 7.0
 CROP_PIXEL_SIZE_UM = 0.055
 """Of the lone crops, about; not recorded in the files. The middle of the range stated beside them."""
 CONTAINS_CTC = ("ctc", "ctc_neutrophil_cluster", "ctc_platelet_cluster")
-
-
-def run(*arguments: object) -> None:
-    """Run a verb of ctcnet."""
-    command = [sys.executable, "-m", "ctcnet", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\nexit code {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}")
-
-
-def columns(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a Parquet file."""
-    table = pq.read_table(path)
-    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
 
 
 def spiked_rows(slide: Path, events: dict[str, np.ndarray]) -> list[dict[str, str]]:

@@ -11,8 +11,6 @@ and the true number over many small cartridges. Simulated figures, no clinical e
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +28,7 @@ from truth_comparison import (
     near_count,
     places,
 )
+from verb import run
 
 from ctcnet.cli import main as ctcnet
 from ctcnet.simulate.layouts.registry import find_layout
@@ -58,10 +57,7 @@ def scan(cartridges: Sequence[Path], layout: str, model: Path, out: Path, thread
     """Scan cartridges with the real command; OME files do not say what was stained."""
     panel = ["--panel", find_layout(layout).panel] if layout.startswith("ome") else []
     options = [*panel, "--model", model, "-o", out, "--threads", threads, "--device", "cpu", "--overwrite"]
-    command = [sys.executable, "-m", "ctcnet", "scan", *map(str, cartridges), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\nexit code {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}")
+    run("scan", *cartridges, *options)
 
 
 def percent(part: float, whole: float) -> str:

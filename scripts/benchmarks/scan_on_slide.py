@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from benchmark_output import hardware, print_table, save_result
-from PIL import Image
-from scipy import ndimage
+from real_slide import PIXEL_SIZE_UM, SOUND_FRAMES, is_there, read_masks
 from scipy.spatial import KDTree
+from verb import run
 
-PIXEL_SIZE_UM = 0.591
 MATCH_UM = 4.0
-TILES_PER_CHANNEL, CD45_PLACE = 2304, 2
-SOUND_FRAMES = (3, 4, 5)
 REGISTERED_FRAME, UNREGISTERED_FRAME = 2, 1
 LEAST_CD45 = 20.0
 """Mean CD45 in counts from which a mask of frame 2 shows a cell of the registered frame."""
@@ -39,20 +34,7 @@ VESICLES = ((4, 844, 206), (4, 882, 187))
 def scan(slide: Path, model: str, out: Path, threads: int) -> None:
     """Scan the slide with the real command."""
     options = ["--model", model, "-o", out, "--threads", threads, "--device", "cpu", "--overwrite"]
-    command = [sys.executable, "-m", "ctcnet", "scan", *map(str, (slide, *options))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\nexit code {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}")
-
-
-def read_masks(slide: Path, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Instance mask (H, W) of a frame, the masks' centres (N, 2) as (row, column), and mean CD45 counts (N,)."""
-    with Image.open(slide / f"nuclei_mask_{frame:02d}.png") as picture:
-        mask = np.asarray(picture).astype(np.int64)
-    with Image.open(slide / f"Tile{frame + CD45_PLACE * TILES_PER_CHANNEL:06d}.jpg") as picture:
-        cd45 = np.asarray(picture, np.float32)
-    numbers = np.unique(mask[mask > 0])
-    return mask, np.array(ndimage.center_of_mass(mask > 0, mask, numbers)), ndimage.mean(cd45, mask, numbers)
+    run("scan", slide, *options)
 
 
 def frame_figures(slide: Path, events: dict[str, np.ndarray], frame: int, least_cd45: float = 0.0) -> dict[str, int]:
@@ -172,8 +154,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the results; an earlier scan there is kept")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    if not (arguments.slide / "nuclei_mask_03.png").is_file():
-        print(f"skipped: the real slide is not at {arguments.slide}")
+    if not is_there(arguments.slide):
         return
     with tempfile.TemporaryDirectory() as temporary:
         out = arguments.work or Path(temporary) / "results"

@@ -29,10 +29,9 @@ from crop_measures import (
     speck_measures,
 )
 from PIL import Image
-from scan_on_slide import PIXEL_SIZE_UM, SOUND_FRAMES, TILES_PER_CHANNEL
+from real_slide import PANEL, PIXEL_SIZE_UM, SOUND_FRAMES, is_there, tile
 from scipy import ndimage
 
-from ctcnet.panel import Channel, Panel
 from ctcnet.simulate.composition import IS_LEUKOCYTE
 from ctcnet.simulate.crop_simulator import CropSimulator
 from ctcnet.simulate.effects import Effects
@@ -49,24 +48,13 @@ CELL_QUANTITIES = (
     "CD45 ring counts",
     "CK level to CD45 ring",
 )
-PANEL = Panel(
-    "slide",
-    (
-        Channel("DAPI", "nucleus", emission_nm=461),
-        Channel("CK", "epithelial", emission_nm=576),
-        Channel("CD45", "leukocyte", emission_nm=666),
-    ),
-    8,
-    PIXEL_SIZE_UM,
-)
 
 
 def real_crops(slide: Path, frame: int) -> np.ndarray:
     """Crops (N, 3, S, S) at the masks of a frame, those at its border left out."""
-    tiles = [frame + place * TILES_PER_CHANNEL for place in (DAPI, CK, CD45)]
     planes = []
-    for tile in tiles:
-        with Image.open(slide / f"Tile{tile:06d}.jpg") as picture:
+    for place in (DAPI, CK, CD45):
+        with Image.open(tile(slide, frame, place)) as picture:
             planes.append(np.asarray(picture.convert("L")))
     image = np.stack(planes)
     with Image.open(slide / f"nuclei_mask_{frame:02d}.png") as picture:
@@ -161,8 +149,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    if not (arguments.slide / "nuclei_mask_03.png").is_file():
-        print(f"skipped: the real slide is not at {arguments.slide}")
+    if not is_there(arguments.slide):
         return
     effects = Effects.from_names(arguments.effects)
     real = [measure(real_crops(arguments.slide, frame)) for frame in SOUND_FRAMES]

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ctcnet.crops import LabelledCrops
+from ctcnet.crops.memory_source import simulated_in_memory
 from ctcnet.errors import ParityError, SettingError
 from ctcnet.export import Reduction, export_predictor, precision
 from ctcnet.export.parity import random_crops
-from ctcnet.export.reference_crops import MemorySource, divide
+from ctcnet.export.reference_crops import divide
 from ctcnet.runtime import OnnxPredictor, SessionSettings
 
 pytestmark = pytest.mark.unit
@@ -47,23 +48,9 @@ def crops(predictor) -> LabelledCrops:
     card = predictor.card
     pixels = random_crops(card, COUNT, np.random.default_rng(5))
     called = predictor.predict(pixels).probabilities.argmax(1)
-    nothing, levels = np.full(COUNT, "", object), np.full((COUNT, 2), np.nan, np.float32)
-    return LabelledCrops(
-        panel=card.panel,
-        schema=card.labels,
-        path=nothing,
-        targets=np.eye(5, dtype=np.float32)[called],
-        group=np.array([f"g{row % GROUPS}" for row in range(COUNT)], object),
-        cartridge=nothing,
-        batch=nothing,
-        split=nothing,
-        weight=np.ones(COUNT, np.float32),
-        pixel_size_um=np.full(COUNT, card.pixel_size_um),
-        background=levels,
-        scale=levels,
-        source=MemorySource(pixels),
-        source_rows=np.arange(COUNT),
-    )
+    group = np.array([f"g{row % GROUPS}" for row in range(COUNT)], object)
+    levels = np.full((COUNT, 2), np.nan, np.float32)
+    return simulated_in_memory(card, pixels, called, group, levels, levels)
 
 
 def _weight_types(model: onnx.ModelProto) -> dict[str, int]:

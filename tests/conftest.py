@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 STAND_IN = "ctcnet-s"
+
+settings.register_profile("without_deadline", deadline=None)  # a loaded machine is slow, which is no fault of the code
+settings.load_profile("without_deadline")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from ctcnet.networks.levels import InputLevels
 from ctcnet.networks.probabilities import Probabilities
 from ctcnet.normalization import normalize
 from ctcnet.runtime import Predictor
-from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 from ctcnet.runtime.conformal import ctc_classes
 from ctcnet.uncertainty import Atypicality
 
@@ -25,15 +24,12 @@ class ExportablePredictor(Predictor, Protocol):
     Attributes:
         network: the trained classifier; the softmax of its logits refers to the prior on the card.
         atypicality: score of crops, or None.
-        cartridge_reference: what the leukocytes of cartridges are like, or None.
     """
 
     @property
     def network(self) -> CellClassifier: ...
     @property
     def atypicality(self) -> Atypicality | None: ...
-    @property
-    def cartridge_reference(self) -> CartridgeReference | None: ...
 
 
 class CropGraph(nn.Module):

@@ -164,8 +164,9 @@ def _batches_of_equal_levels(stated: np.ndarray, batch_size: int) -> Iterator[np
 
 
 def _predict_each_by_itself(predictor: Predictor, crops: np.ndarray) -> Predictions:
-    levels = predictor.card.normalization
-    background, scale = per_crop_levels(crops, levels.floor, predictor.card.panel.rgb_order is not None)
+    """Answers under each crop's own levels, by a model of another mode: its card's `shared_scale` says nothing then."""
+    card = predictor.card
+    background, scale = per_crop_levels(crops, card.normalization.floor, card.panel.rgb_order is not None)
     return concatenate([predictor.predict(crops[i : i + 1], background[i], scale[i]) for i in range(len(crops))])
 
 

@@ -217,7 +217,7 @@ def test_absent_file_unknown_kind_and_folder(tmp_path: Path, panel3: Panel) -> N
 
 
 @given(share=st.floats(0, 0.999), kind=st.sampled_from(["plain", "deflate", "ome"]))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_truncated_tiff_never_passes(tmp_path: Path, share: float, kind: str) -> None:
     panel = Panel("two", (Channel("A", "nucleus"), Channel("B", "target")), 16)
     image = np.random.default_rng(0).integers(0, 65535, (2, 16, 16)).astype(np.uint16)

@@ -173,7 +173,7 @@ _CELL = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), m
 
 
 @given(rows=st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_text_survives_csv(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("csv") / "m.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -187,7 +187,7 @@ def test_any_text_survives_csv(rows: list[tuple[str, str]], tmp_path_factory: py
 @given(
     votes=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=40),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_targets_are_the_readers_mean(votes: list[tuple[int, int]]) -> None:
     schema = LabelSchema("s", ("a", "b", "c"))
     columns = {

@@ -29,7 +29,7 @@ def crops(groups: int, per_group: int, classes: int, seed: int = 0) -> tuple[np.
 
 
 @given(groups=st.integers(3, 12), per_group=st.integers(1, 9), classes=st.integers(2, 4), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_groups_stay_whole_and_train_has_every_class(groups: int, per_group: int, classes: int, seed: int) -> None:
     group, targets = crops(groups, per_group, classes, seed)
     targets = targets[:, targets.any(axis=0)]

@@ -33,7 +33,7 @@ def rows(batches) -> list[list[int]]:
     return [batch["index"].tolist() for batch in batches]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(count=st.integers(1, 60), batch_size=st.integers(1, 20), world=st.integers(1, 3), epoch=st.integers(0, 3))
 def test_processes_share_each_global_batch(count: int, batch_size: int, world: int, epoch: int) -> None:
     if batch_size < world or count < world:

@@ -10,7 +10,7 @@ from ctcnet import metrics
 pytestmark = pytest.mark.unit
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(5, 80))
 def test_confusion_figures_are_those_of_scikit_learn(seed, classes, count):
     rng = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ def test_group_confusion_adds_up_over_groups():
     np.testing.assert_array_equal(table.sum(axis=0), reference.confusion_matrix(scored.truth, scored.called))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(3, 60))
 def test_average_precision_is_that_of_scikit_learn_with_ties_and_weights(seed, count):
     rng = np.random.default_rng(seed)

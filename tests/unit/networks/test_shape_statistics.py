@@ -59,7 +59,7 @@ def test_second_moments_agree_with_scikit_image():
     assert imaginary[second].item() == pytest.approx(2 * mu[1, 1], rel=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.floats(-3, 3), st.floats(-3, 3), st.floats(6, 9), st.floats(0.5, 0.9), st.floats(0, np.pi), st.floats(0, np.pi)
 )

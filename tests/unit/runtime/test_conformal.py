@@ -35,7 +35,7 @@ def _answers(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     return (e / e.sum(axis=1, keepdims=True)).astype(np.float32), truth
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 120), st.floats(0.01, 0.5), st.integers(0, 10_000))
 def test_threshold_is_the_quantile_of_the_definition(count, alpha, seed):
     own = np.random.default_rng(seed).random(count).astype(np.float32)

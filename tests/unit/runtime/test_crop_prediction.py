@@ -85,6 +85,18 @@ def test_per_crop_levels_are_those_of_the_definition(write_linear_model, two_cha
     assert set(levels) == {"per_crop"}
 
 
+def test_per_crop_levels_of_display_pictures_share_their_scale(
+    write_linear_model, two_channel_card, linear_probabilities
+):
+    predictor, crops = OnnxPredictor(write_linear_model(), ONE_THREAD), _crops(two_channel_card)
+    planes = (Channel("DAPI", "nucleus", plane="B"), Channel("CK", "epithelial", plane="R"))
+    crops.panel = replace(two_channel_card.panel, channels=planes)
+    predictor.card = replace(two_channel_card, panel=crops.panel)
+    answer, _ = classify_crops(predictor, crops, levels="per_crop")
+    expected = linear_probabilities(crops.pixels, *per_crop_levels(crops.pixels, 64.0, shared_scale=True))
+    np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
+
+
 def test_levels_for_some_channels_only_are_refused(write_linear_model, two_channel_card):
     crops = _crops(two_channel_card)
     crops.background[3, 1] = np.nan

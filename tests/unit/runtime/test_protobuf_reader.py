@@ -61,7 +61,7 @@ def _tensor(tensor: TensorProto) -> dict:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(models())
 def test_reads_what_protobuf_wrote(model):
     found = read_message(memoryview(model.SerializeToString()), MODEL)
@@ -89,7 +89,7 @@ def _plain(tensor: dict) -> dict:
     return {name: bytes(value) if isinstance(value, memoryview) else value for name, value in tensor.items()}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(content):
     try:
@@ -99,7 +99,7 @@ def test_any_bytes_are_read_or_refused(content):
     onnx.ModelProto.FromString(content)  # what is read here, protobuf reads too
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(models(), st.data())
 def test_what_is_read_after_a_flip_protobuf_reads_too(model, data):
     content = bytearray(model.SerializeToString())

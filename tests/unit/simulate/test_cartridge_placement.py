@@ -19,7 +19,7 @@ def _place(reach_um: np.ndarray, side_um: float, seed: int) -> np.ndarray:
     return place_circles(reach_um, low, low + side_um, np.random.default_rng(seed))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 150), st.integers(0, 8))
 def test_circles_keep_their_distance(seed: int, small: int, large: int) -> None:
     rng = np.random.default_rng(seed)

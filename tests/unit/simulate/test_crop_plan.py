@@ -14,7 +14,7 @@ from ctcnet.simulate.crop_plan import plan_crops
 pytestmark = pytest.mark.unit
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(count=st.integers(1, 3000), seed=st.integers(0, 9))
 def test_classes_and_groups_are_even(count: int, seed: int) -> None:
     plan = plan_crops(count, seed)

@@ -65,7 +65,7 @@ def test_second_moment_is_optics_plus_pixel(sigma_px: float) -> None:
     assert np.mean(variances) == pytest.approx(sigma_px**2 + 1 / 12, rel=0.03)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(variance=st.floats(0.01, 9.0))
 def test_discrete_gaussian_has_unit_mass_and_exact_variance(variance: float) -> None:
     half = discrete_gaussian(torch.tensor(variance, dtype=torch.float64), 40).numpy()
@@ -92,7 +92,7 @@ def test_blur_agrees_with_scipy_where_pixels_are_small() -> None:
     np.testing.assert_allclose(mine.numpy(), theirs, atol=2e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sigma_px=st.floats(0.4, 2.0), x_um=st.floats(-2, 2), y_um=st.floats(-2, 2))
 def test_blur_keeps_the_light_and_the_place(sigma_px: float, x_um: float, y_um: float) -> None:
     image = _bead(sigma_px, x_um, y_um)

@@ -10,7 +10,7 @@ from ctcnet.simulate.random_panels import MOST_CHANNELS, ROLE_CHANCE, TUMOUR_ROL
 pytestmark = pytest.mark.unit
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32 - 1))
 def test_every_panel_has_a_nucleus_a_tumour_marker_and_few_channels(seed: int) -> None:
     panel = draw_panel(np.random.default_rng(seed))

@@ -34,7 +34,7 @@ def test_focal_against_its_formula() -> None:
     assert torch.allclose(mean_loss(loss, logits, target), -((1 - p) ** 2) * p.log())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     tau=st.sampled_from([0.0, 0.5, 1.0, 1.5]),
     weighting=st.sampled_from(["none", "inverse", "effective_number"]),

@@ -20,7 +20,7 @@ from ctcnet.training.temperature import fit_temperature
 pytestmark = pytest.mark.unit
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), count=st.integers(2, 60), levels=st.integers(2, 12))
 def test_average_precision_is_that_of_sklearn(seed: int, count: int, levels: int) -> None:
     rng = np.random.default_rng(seed)

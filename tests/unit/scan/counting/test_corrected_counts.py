@@ -30,7 +30,7 @@ def test_perfect_model_leaves_the_exact_interval(count: int) -> None:
     assert corrected_probability_at_least(count, 5, PERFECT) == pytest.approx(probability_at_least(count, 5), abs=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(0, 20), st.integers(0, 30))
 def test_interval_is_ordered_and_wider_with_a_worse_model(found: int, missed: int, count: int) -> None:
     correction = Correction(found, found + missed, 0, 10)

@@ -25,7 +25,7 @@ def columns(points: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.nd
 
 
 @given(POINTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pairs_are_those_of_a_plain_loop(points):
     y, x, reach = columns(points)
     wanted = [
@@ -43,7 +43,7 @@ def test_pairs_are_those_of_a_plain_loop(points):
 
 
 @given(POINTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_suppression_is_greedy_from_the_strongest(points):
     y, x, strength = columns(points)
     pairs = near_pairs(y, x, np.full(len(y), 6.0))

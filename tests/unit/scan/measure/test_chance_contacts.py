@@ -62,7 +62,7 @@ def test_local_density_counts_and_contacts_do_not_raise_it():
     assert more.expected == pytest.approx(found.expected, rel=0.12)  # by the neighbours of other tumour cells
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(x=st.floats(0, 1000), y=st.floats(0, 1000))
 def test_at_a_border_only_the_area_that_is_there_counts(x, y):
     """An even lattice has the same density everywhere, borders and corners included."""

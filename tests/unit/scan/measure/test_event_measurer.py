@@ -150,7 +150,7 @@ def test_agrees_with_regionprops():
         assert out["area_um2"][i] == pytest.approx((own > 0.6 * own.max()).sum() * PIXEL_UM**2, rel=0.08)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     turns=st.integers(1, 3), shift=st.tuples(st.integers(-9, 9), st.integers(-9, 9)), gain=st.sampled_from([0.5, 3.0])
 )

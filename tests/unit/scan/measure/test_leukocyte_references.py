@@ -174,7 +174,7 @@ def test_classes_below_leukocyte_are_leukocytes():
     assert leukocyte_classes(LABELS) == ("leukocyte",)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(gain=st.floats(0.1, 50), seed=st.integers(0, 100))
 def test_thresholds_follow_the_gain(gain, seed):
     columns = leukocytes(300, seed=seed)

@@ -23,7 +23,7 @@ def random_masks(seed, count=5, height=17, width=23, share=0.6) -> torch.Tensor:
     return clear_outermost(torch.from_numpy(rng.random((count, height, width)) < share))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.2, 0.8))
 def test_flood_finds_what_is_connected_to_the_seeds(seed, share):
     allowed, seeds = random_masks(seed, share=share), random_masks(seed + 1, share=0.03)
@@ -42,7 +42,7 @@ def test_flood_keeps_bits_apart():
     assert torch.equal(both >> 1, flood(seeds, other))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), reach=st.integers(0, 2))
 def test_opening_is_that_of_scipy(seed, reach):
     masks = random_masks(seed, share=0.85)
@@ -54,7 +54,7 @@ def test_opening_is_that_of_scipy(seed, reach):
     np.testing.assert_array_equal(found, ndimage.binary_opening(masks.numpy(), square))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
 def test_outline_is_that_of_scikit_image(seed):
     masks = random_masks(seed)
@@ -95,7 +95,7 @@ def test_patches_lie_in_the_image():
     assert cut.rim[0].sum() == 21  # lower and right side only: the others are the image's own border
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_territories_share_no_pixel_and_hold_their_centres(seed):
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ctcnet.labels import load_schema
@@ -35,7 +35,6 @@ def columns(kind: np.ndarray, unregistered: bool = False) -> dict[str, np.ndarra
 
 
 @given(st.lists(st.sampled_from([CELL, OBJECT, CLUSTER]), max_size=300), st.integers(1, 4000))
-@settings(deadline=None)
 def test_the_sample_is_of_cells_alone_and_spread_over_them(kinds, places):
     kind = np.array(kinds, dtype=np.uint8)
     rows = sampled_rows(columns(kind), places)

@@ -18,7 +18,7 @@ def frame(seed: int = 0, channels: int = 2, height: int = 120, width: int = 150)
     return np.random.default_rng(seed).integers(0, 4096, (channels, height, width)).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from([(0.64, 0.64), (0.591, 0.64), (0.64, 0.5), (1.0, 0.64), (0.3, 0.64)]), st.integers(0, 2**16))
 def test_a_crop_is_what_the_resampler_makes_of_the_patch(sizes, seed):
     pixel_size_um, target_um = sizes

@@ -93,7 +93,7 @@ def test_no_events():
     assert len(resolution.kept) == len(resolution.counted) == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.floats(0, 60), st.floats(0, 60), st.integers(0, 2), st.floats(0, 1), st.floats(-2, 50)),

@@ -36,7 +36,7 @@ def make_cartridge(places: list[tuple[int, int]], overlap_px: int, size_px: int 
 GRIDS = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=16).map(sorted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(GRIDS, st.sampled_from([0, 10]), st.integers(0, 2**32 - 1))
 def test_each_place_that_a_frame_shows_belongs_to_exactly_one_territory(places, overlap_px, seed):
     cartridge = make_cartridge(places, overlap_px)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.unit
 place = st.tuples(st.floats(12, 37, width=32), st.floats(12, 27, width=32))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(places=st.lists(place, min_size=1, max_size=5), radius_px=st.floats(1, 8), inner=st.floats(-1, 0.5))
 def test_disc_means_equal_those_over_a_mask(places, radius_px, inner):
     image = np.random.default_rng(0).random((2, 40, 50)).astype(np.float32)
@@ -88,7 +88,7 @@ def test_neighbours_are_those_of_all_distances(places, distance_px):
     assert np.array_equal(has_no_neighbour(points[:, 0], points[:, 1], distance_px), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(0, 59), st.floats(0, 39)), min_size=1, max_size=6))
 def test_distances_to_events_are_right_within_a_step(places):
     points = np.array(places)

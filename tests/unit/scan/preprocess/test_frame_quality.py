@@ -43,7 +43,7 @@ def _spot(sigma_px: float, height: float) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(image.astype(np.float32))[None, None], disc
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(sigma_px=st.floats(3, 5), height=st.floats(1, 4000), pixel_size_um=st.floats(0.2, 2))
 def test_the_focus_of_a_gaussian_spot_is_its_inverse_width(sigma_px, height, pixel_size_um):
     windows, disc = _spot(sigma_px, height)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unit
 PIXEL_SIZE_UM = 0.64
 ROLES = ("nucleus", "epithelial", "leukocyte")
 MARKERS = ("DAPI", "CK", "CD45")
-quick = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 displacement = st.floats(-24, 24).map(lambda value: round(value, 2))
 
 

@@ -33,7 +33,7 @@ def _write(path: Path, page: np.ndarray, byteorder: str = "<", **options) -> Pat
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(st.integers(0, 110), st.integers(1, 111)), st.tuples(st.integers(0, 149), st.integers(1, 150)))
 def test_regions_are_those_of_the_whole_page(
     tmp_path: Path, random_counts, storage: str, rows: tuple[int, int], columns: tuple[int, int]

@@ -128,7 +128,7 @@ def main() -> None:
         help="folder of finished networks; one that is there is not trained again",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=14000, help="of the network for cartridges")
+    parser.add_argument("--steps", type=int, default=16000, help="of the network for cartridges")
     parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")

@@ -68,6 +68,7 @@ class Scene:
         defocus_um: (N,) distance of the event from the focal plane.
         tumour_cells: (N,) int64, CTCs of the event.
         partners: (N,) int64, leukocytes of the event beside a CTC, or beside the first leukocyte.
+        floaters: cells far out of focus by themselves, see `ctcnet.simulate.floaters`; none as `compose` leaves it.
     """
 
     bodies: Bodies
@@ -75,6 +76,7 @@ class Scene:
     defocus_um: Tensor
     tumour_cells: Tensor
     partners: Tensor
+    floaters: Dots
 
 
 def compose(
@@ -109,12 +111,14 @@ def compose(
     event = [main, second, third]
     around = surround(event, groups, roles, field_um, draws) if surround else None
     neighbours = ordinary_neighbours(event, groups, roles, field_um, draws, make) if around is None else around
+    scattered = _dots(labels, is_debris & (form == CLUMP), event, groups, roles, field_um, draws)
     return Scene(
         bodies=Bodies.concatenate([*event, *neighbours]),
-        dots=_dots(labels, is_debris & (form == CLUMP), event, groups, roles, field_um, draws),
+        dots=scattered,
         defocus_um=_defocus(is_debris & (form == SMEAR), groups, draws) * depth_scale,
         tumour_cells=sum(((b.kind == CTC) & b.present).long() for b in event) * ~is_debris,  # type: ignore[operator]
         partners=sum(((b.kind <= MONOCYTE) & b.present).long() for b in (second, third)) * ~is_debris,  # type: ignore[operator]
+        floaters=scattered.rows(torch.zeros_like(scattered.crop, dtype=torch.bool)),
     )
 
 

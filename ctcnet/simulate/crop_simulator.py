@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ctcnet.errors import SettingError
 from ctcnet.panel import Panel
-from ctcnet.simulate import axis_blur, camera, camera_effects, optics, shapes
-from ctcnet.simulate.composition import CLASSES, Scene, compose
+from ctcnet.simulate import axis_blur, camera, camera_effects, floaters, optics, shapes
+from ctcnet.simulate.composition import CLASSES, SHARP_DEFOCUS_UM, Scene, compose
 from ctcnet.simulate.dense_specks import draw_specks, speck_patch_px
 from ctcnet.simulate.dots import LARGEST_SIGMA_UM
 from ctcnet.simulate.draws import Draws
@@ -159,17 +159,7 @@ class CropSimulator:
 
     def _sample_chunk(self, labels: Tensor, group_index: Tensor) -> SimulatedCrops:
         groups, levels = self.groups.rows(group_index), self.levels.rows(group_index)
-        variation = SceneVariation(self.effects, levels, self._effect_draws)
-        scene = compose(
-            labels,
-            groups,
-            self.panel.roles,
-            self._field_um,
-            self.draws,
-            variation.make_bodies,
-            variation.surround,
-            optics.blur_slope(NUMERICAL_APERTURE) / optics.blur_slope(self.numerical_aperture),
-        )
+        scene = self._scene(labels, groups, levels)
         counts = camera.expose(
             self._illuminated(self.expected_electrons(scene, groups, levels), levels),
             groups.read_noise_e,
@@ -186,6 +176,17 @@ class CropSimulator:
             share, full_scale = levels.edge_share, self.panel.full_scale
             counts = cut_at_edge(counts, share, fill, full_scale, self.pixel_size_um, self._effect_draws)
         return SimulatedCrops(counts, labels, group_index, scene.tumour_cells, scene.partners, scene.defocus_um)
+
+    def _scene(self, labels: Tensor, groups: Groups, levels: EffectLevels) -> Scene:
+        roles, field_um, draws = self.panel.roles, self._field_um, self._effect_draws
+        variation = SceneVariation(self.effects, levels, draws)
+        depth_scale = optics.blur_slope(NUMERICAL_APERTURE) / optics.blur_slope(self.numerical_aperture)
+        make, surround = variation.make_bodies, variation.surround
+        scene = compose(labels, groups, roles, field_um, self.draws, make, surround, depth_scale)
+        if self.effects.floaters:
+            scene = floaters.float_events(scene, groups, roles, SHARP_DEFOCUS_UM * depth_scale, draws)
+            scene = floaters.float_around(scene, levels.floaters_per_mm2, groups, roles, field_um, draws)
+        return scene
 
     def _illuminated(self, electrons: Tensor, levels: EffectLevels) -> Tensor:
         if self.effects.shading:
@@ -206,6 +207,7 @@ class CropSimulator:
         canvas = Canvas(count, channels, self.crop_size_px, self._margin_px, self.pixel_size_um, self.device)
         canvas.add_bodies(scene.bodies, self._textures, self.draws)
         canvas.add_dots(scene.dots, LARGEST_SIGMA_UM)
+        canvas.add_dots(scene.floaters, floaters.SIGMA_UM[1])
         if self.effects.dense_specks:
             in_focus_um = self.sigma_px(groups, torch.zeros_like(scene.defocus_um)) * self.pixel_size_um
             specks = draw_specks(

@@ -30,7 +30,7 @@ LEUKOCYTE_EXCLUSION = (0.0, 0.8)
 """Share of the cytoplasm that the nucleus displaces (with `RING_SHARE`, for the ring's centre to peak)."""
 UNRESOLVED_SHARE = 0.7
 """Share of granulocytes whose lobes lie so close that they look like one (slide: 12 to 19 % show two maxima)."""
-RING_SHARE = (0.3, 1.0)
+RING_SHARE = (0.45, 1.0)
 """Share of the membrane in the stains that a leukocyte carries on it (slide: centre to peak 0.39 to 0.96)."""
 RING_SHELL = (0.6, 0.92)
 AUTOFLUORESCENCE = (0.5, 4.0)

@@ -53,6 +53,8 @@ LEUKOCYTE_SIZE_LOG_SD = 0.06
 """Spread of size between groups (7.7 um for FITC+ and 8.8 um for FITC- cells of the slide)."""
 EDGE_SHARE = 0.08
 """Most crops at the border of what was scanned (2 % of a lone frame of the slide)."""
+FLOATERS_PER_MM2 = (0.5, 60.0)
+"""Cells far out of focus by themselves (slide, position 2: 8 per mm2)."""
 CLUTTER_PER_MM2 = (5.0, 150.0)
 """Vesicles, bubbles, fibres and aggregates beside the event (general knowledge)."""
 
@@ -78,6 +80,7 @@ class EffectLevels:
         leukocyte_size: (G,) factor on the diameter.
         clutter_per_mm2: (G,).
         edge_share: (G,) of the crops.
+        floaters_per_mm2: (G,).
     """
 
     specks_per_mm2: Tensor
@@ -98,6 +101,7 @@ class EffectLevels:
     leukocyte_size: Tensor
     clutter_per_mm2: Tensor
     edge_share: Tensor
+    floaters_per_mm2: Tensor
 
     def rows(self, index: Tensor) -> EffectLevels:
         """The strengths of each crop or body, given its row (N,)."""
@@ -132,6 +136,7 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
         leukocyte_size=draws.spread(one, LEUKOCYTE_SIZE_LOG_SD * effects.leukocyte_variety),
         clutter_per_mm2=draws.log_uniform(one, *CLUTTER_PER_MM2) * effects.vesicles,
         edge_share=draws.uniform(one, 0.0, EDGE_SHARE) * effects.frame_edge,
+        floaters_per_mm2=draws.log_uniform(one, *FLOATERS_PER_MM2) * effects.floaters,
     )
 
 

@@ -28,6 +28,7 @@ class Effects:
         vesicles: bodies without a nucleus, bubbles, long fibres, autofluorescent debris, dye aggregates.
         crowding: up to 3,000 leukocytes per mm2, which may overlap each other.
         frame_edge: events at the border of what was scanned, of which a part is not seen.
+        floaters: cells far out of focus by themselves, as events and around them.
     """
 
     dense_specks: bool = False
@@ -44,6 +45,7 @@ class Effects:
     vesicles: bool = False
     crowding: bool = False
     frame_edge: bool = False
+    floaters: bool = False
 
     @classmethod
     def none(cls) -> Self:

@@ -92,7 +92,7 @@ def test_clipped_background_is_zero_in_some_groups_only(five_colour: Panel) -> N
 def test_specks_have_the_density_of_their_group(five_colour: Panel) -> None:
     simulator = CropSimulator(five_colour, num_groups=GROUPS, effects=Effects(dense_specks=True))
     index = torch.arange(240) % GROUPS
-    groups, levels = simulator.groups.rows(index), simulator._levels.rows(index)
+    groups, levels = simulator.groups.rows(index), simulator.levels.rows(index)
     draws = Draws.from_seed(0, torch.device("cpu"))
     bodies = compose(torch.full((240,), IS_LEUKOCYTE), groups, five_colour.roles, 50.0, draws).bodies
     sigma_um = torch.full((240, 5), 0.4)
@@ -120,7 +120,7 @@ def _gaps_in_a_crowd(panel: Panel, label: int) -> torch.Tensor:
     simulator = CropSimulator(panel, num_groups=GROUPS, effects=Effects.all())
     index = torch.arange(200) % GROUPS
     groups, draws = simulator.groups.rows(index), Draws.from_seed(0, torch.device("cpu"))
-    variation = SceneVariation(Effects(crowding=True, leukocyte_variety=True), simulator._levels.rows(index), draws)
+    variation = SceneVariation(Effects(crowding=True, leukocyte_variety=True), simulator.levels.rows(index), draws)
     labels = torch.full((200,), label)
     scene = compose(labels, groups, panel.roles, 45.0, draws, variation.make_bodies, variation.surround)
     event, around = scene.bodies.rows(torch.arange(600)), scene.bodies.rows(torch.arange(600, len(scene.bodies.crop)))

@@ -109,7 +109,7 @@ def count_events(
         "doubt": _doubt(events, basis) if has_ctc else None,
         "phenotypes": _phenotypes(kept, events, panel, basis) if has_ctc else None,
         "targets": _targets(kept, events, panel) if has_ctc else None,
-        "clusters": _clusters(kept, events, basis, settings.contacts) if has_ctc else None,
+        "clusters": _clusters(kept, events, panel, basis, settings.contacts) if has_ctc else None,
         "notes": _notes(basis, settings, has_ctc),
     }
 
@@ -178,17 +178,26 @@ def _targets(kept: Mapping[str, np.ndarray], events: _Events, panel: Panel) -> d
 
 
 def _clusters(
-    kept: Mapping[str, np.ndarray], events: _Events, basis: CountBasis, contacts: Mapping[str, Mapping[str, float]]
+    kept: Mapping[str, np.ndarray],
+    events: _Events,
+    panel: Panel,
+    basis: CountBasis,
+    contacts: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """Counts of CTC events by what the CTC touches; an event with two kinds of partner counts in both."""
+    """Counts of CTC events by what the CTC touches; an event with two kinds of partner counts in both.
+
+    None for neutrophils and platelets where no channel shows them: a neutrophil is then an 'other_leukocyte'.
+    """
     partners = [set(text.split("+")) for text in kept["partners"].astype(str)[events.called]]
     nuclei = kept["tumour_nuclei"].astype(np.int64)[events.called]
     alone = np.array([not kinds & set(PARTNERS) for kinds in partners], dtype=bool)
     result: dict[str, Any] = {"homotypic": estimate(int((alone & (nuclei >= 2)).sum()), basis)}
     for name in PARTNERS:
-        result[name] = estimate(sum(name in kinds for kinds in partners), basis)
+        shown = name in panel.roles or name == "other_leukocyte"
+        result[name] = estimate(sum(name in kinds for kinds in partners), basis) if shown else None
     for name, entry in result.items():
-        entry["contacts"] = dict(contacts[name]) if name in contacts else None
+        if entry is not None:
+            entry["contacts"] = dict(contacts[name]) if name in contacts else None
     result["contacts"] = {name: dict(values) for name, values in contacts.items() if name not in result}
     return result
 

@@ -13,6 +13,9 @@ from ctcnet.scan.counting.poisson import LEVEL, poisson_interval, probability_at
 STANDARD_VOLUME_ML = 7.5
 """Blood that counts are stated for: the tube of the CellSearch trials whose cut-offs are used."""
 
+LEAST_BLOOD_ML, LARGEST_BLOOD_ML = 0.01, 1000.0
+"""Blood that a cartridge may be prepared from."""
+
 UNCORRECTED = "uncorrected"
 
 
@@ -34,10 +37,7 @@ class CountBasis:
     correction: Correction | None = None
 
     def __post_init__(self) -> None:
-        if self.blood_volume_ml is not None and not 0 < self.blood_volume_ml < 1000:
-            raise SettingError(
-                "cannot be used", where="blood volume", expected="0 to 1000 mL", found=f"{self.blood_volume_ml} mL"
-            )
+        check_blood_volume(self.blood_volume_ml, "blood volume")
         if not 0 <= self.counted_share <= 1:
             raise SettingError(
                 "cannot be used", where="share counted", expected="0 to 1", found=f"{self.counted_share}"
@@ -51,6 +51,17 @@ class CountBasis:
         if self.blood_volume_ml is None or self.counted_share == 0:
             return None
         return STANDARD_VOLUME_ML / (self.blood_volume_ml * self.counted_share)
+
+
+def check_blood_volume(volume_ml: float | None, where: str) -> None:
+    """Raise SettingError where a volume in mL is no volume of blood; None, where it is not known, passes."""
+    if volume_ml is not None and not LEAST_BLOOD_ML <= volume_ml <= LARGEST_BLOOD_ML:  # also true for not-a-number
+        raise SettingError(
+            "is no volume of blood",
+            where=where,
+            expected=f"{LEAST_BLOOD_ML:g} to {LARGEST_BLOOD_ML:g} mL",
+            found=f"{volume_ml} mL",
+        )
 
 
 def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ctcnet import __version__
 from ctcnet.errors import SettingError
 from ctcnet.model_card import ModelCard
 from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.counting.estimates import check_blood_volume
 from ctcnet.scan.platform import Platform
 from ctcnet.settings_file import check_keys
 
@@ -44,11 +45,7 @@ class ScanSettings:
     pattern: str | None = None
 
     def __post_init__(self) -> None:
-        volume = self.blood_volume_ml
-        if volume is not None and not 0.01 <= volume <= 1000:  # also false for not-a-number
-            raise SettingError(
-                "is no volume of blood", where="--blood-volume-ml", expected="0.01 to 1000 mL", found=str(volume)
-            )
+        check_blood_volume(self.blood_volume_ml, "--blood-volume-ml")
         if not 1 <= self.workers <= 256:
             raise SettingError("threads are too few or too many", expected="1 to 256", found=str(self.workers))
 

@@ -162,7 +162,7 @@ def _tables(counts: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, Mappin
         rows = [
             (_CLUSTER_TEXTS.get(name, class_text(name)), entry)
             for name, entry in counts["clusters"].items()
-            if "count" in entry
+            if entry is not None and "count" in entry
         ]
         tables.append(("What the CTCs touch", rows))
     return tables

@@ -12,13 +12,24 @@ from ctcnet.labels import LabelSchema, load_schema
 from ctcnet.panel import Channel, Panel
 from ctcnet.scan.counting.corrected import Correction, corrected_interval
 from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
-from ctcnet.scan.counting.estimates import UNCORRECTED, CountBasis, estimate
+from ctcnet.scan.counting.estimates import LARGEST_BLOOD_ML, LEAST_BLOOD_ML, UNCORRECTED, CountBasis, estimate
 from ctcnet.scan.counting.poisson import poisson_interval, probability_at_least
+from ctcnet.scan.pipeline.settings import ScanSettings
 
 pytestmark = pytest.mark.unit
 
 SCHEMA = load_schema("five_class")
-PANEL = Panel("p", (Channel("DAPI", "nucleus"), Channel("CK", "epithelial"), Channel("PD-L1", "target")), 12)
+PANEL = Panel(
+    "p",
+    (
+        Channel("DAPI", "nucleus"),
+        Channel("CK", "epithelial"),
+        Channel("CD66b", "neutrophil"),
+        Channel("CD61", "platelet"),
+        Channel("PD-L1", "target"),
+    ),
+    12,
+)
 
 ROWS: list[tuple[Any, ...]] = [
     # counted, label, unassigned, review, p_contains_ctc, phenotype, partners, tumour_nuclei, positive_PD-L1
@@ -84,6 +95,16 @@ def test_contacts_stand_beside_the_clusters() -> None:
     assert clusters["neutrophil"]["contacts"] == {"observed": 3, "expected": 0.4}
     assert clusters["platelet"]["contacts"] is None
     assert clusters["contacts"] == {"leukocyte": {"observed": 5, "expected": 4.1}}
+
+
+def test_partners_that_no_channel_shows_have_no_count() -> None:
+    panel = Panel("p", tuple(c for c in PANEL.channels if c.role not in ("neutrophil", "platelet")), 12)
+    settings = CountSettings(contacts={"leukocyte": {"observed": 2}})
+    clusters = count_events(columns(), SCHEMA, panel, settings)["clusters"]
+    assert clusters["neutrophil"] is clusters["platelet"] is None
+    assert clusters["homotypic"]["count"] == 1
+    assert clusters["other_leukocyte"]["count"] == 0
+    assert clusters["contacts"] == {"leukocyte": {"observed": 2}}
 
 
 def test_volume_and_missing_area_scale_the_count_and_the_cut_off() -> None:
@@ -158,6 +179,12 @@ def test_schema_without_the_roll_up_says_nothing_of_ctcs() -> None:
 def test_impossible_basis_is_refused(basis: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         CountBasis(**basis)
+
+
+def test_any_volume_that_a_scan_takes_is_a_basis() -> None:
+    for volume_ml in (LEAST_BLOOD_ML, LARGEST_BLOOD_ML):
+        settings = ScanSettings("ab", "cpu", 1, volume_ml)
+        assert CountBasis(settings.blood_volume_ml).per_standard_volume == pytest.approx(7.5 / volume_ml)
 
 
 def test_estimate_of_a_class_is_never_corrected_by_default() -> None:

@@ -192,6 +192,13 @@ def test_volume_and_correction_are_shown(tmp_path: Path, make_input: MakeInput) 
     assert "uncorrected" not in page
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_partners_that_no_channel_shows_have_no_row(tmp_path: Path, make_input: MakeInput) -> None:
+    page = text_of(tmp_path, make_input())
+    touched = page.split("<h3>What the CTCs touch</h3>")[1].split("</table>")[0]
+    assert re.findall(r"<tr><td>([^<]*)", touched) == ["other CTCs", "other leukocyte"]
+
+
 @pytest.mark.parametrize(
     ("training", "images", "text"),
     [(None, False, "Training cells of unstated origin"), (False, True, "This cartridge is simulated")],

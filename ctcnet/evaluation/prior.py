@@ -50,28 +50,30 @@ def parse_prior(text: str, schema: LabelSchema, training_prior: Prior) -> np.nda
     Raises:
         SettingError: unknown or missing classes, values out of range, or a sum other than 1.
     """
+    told = [name for name, share in zip(schema.classes, training_prior, strict=True) if share > 0]
     try:
         pairs = [part.split("=") for part in text.split(",")]
         values = {name.strip(): float(value) for name, value in pairs}
     except ValueError:
-        raise _prior_error("cannot be read", text, schema) from None
+        raise _prior_error("cannot be read", text, schema, told) from None
     if len(values) != len(pairs) or not all(0 < value < 1 for value in values.values()):
-        raise _prior_error("has a value outside 0 to 1, or names a class twice", text, schema)
+        raise _prior_error("has a value outside 0 to 1, or names a class twice", text, schema, told)
     if len(values) == 1 and (name := next(iter(values))) in schema.rollups:
         inside, old = schema.rollup_mask(name), np.asarray(training_prior, dtype=np.float64)
         share = old[inside].sum()
         if not 0 < share < 1:
-            raise _prior_error(f"cannot be shared out: '{name}' had the prior {share:g} in training", text, schema)
+            raise _prior_error(
+                f"cannot be shared out: '{name}' had the prior {share:g} in training", text, schema, told
+            )
         return np.where(inside, old * values[name] / share, old * (1 - values[name]) / (1 - share))
-    told = [name for name, share in zip(schema.classes, training_prior, strict=True) if share > 0]
     if set(values) != set(told):
-        raise _prior_error("does not name once every class that the model tells", text, schema)
+        raise _prior_error("does not name once every class that the model tells", text, schema, told)
     prior = np.array([values.get(name, 0.0) for name in schema.classes])
     if abs(prior.sum() - 1) > 1e-6:
-        raise _prior_error(f"adds up to {prior.sum():.6g}, not 1", text, schema)
+        raise _prior_error(f"adds up to {prior.sum():.6g}, not 1", text, schema, told)
     return prior / prior.sum()
 
 
-def _prior_error(what: str, text: str, schema: LabelSchema) -> SettingError:
-    forms = [",".join(f"{name}=VALUE" for name in schema.classes), *(f"{rollup}=VALUE" for rollup in schema.rollups)]
+def _prior_error(what: str, text: str, schema: LabelSchema, told: Sequence[str]) -> SettingError:
+    forms = [",".join(f"{name}=VALUE" for name in told), *(f"{rollup}=VALUE" for rollup in schema.rollups)]
     return SettingError(f"prior {what}", where="--prior", expected=" or ".join(forms), found=text)

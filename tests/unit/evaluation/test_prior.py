@@ -63,3 +63,6 @@ def test_a_class_that_the_model_never_calls_has_no_prior():
     assert prior.sum() == pytest.approx(1)
     with pytest.raises(SettingError, match="every class that the model tells"):
         parse_prior(text, FIVE, TRAINING)
+    with pytest.raises(SettingError) as refused:
+        parse_prior(text.replace("debris=0.25", "debris=0.15,ctc_platelet_cluster=0.1"), FIVE, training)
+    assert "ctc_platelet_cluster" not in (refused.value.expected or "")

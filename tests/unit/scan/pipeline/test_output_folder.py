@@ -85,6 +85,14 @@ def test_a_check_beforehand_refuses_the_same_and_changes_nothing(tmp_path):
     assert {entry.name: entry.read_bytes() for entry in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_refused_before_any_work_and_kept(tmp_path, overwrite):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="is a file"):
+        check_scan_output(tmp_path / "out", resume=False, overwrite=overwrite)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_resume_and_overwrite_exclude_each_other(tmp_path):
     with pytest.raises(OutputError, match="exclude"):
         open_once(tmp_path / "out", resume=True, overwrite=True)

@@ -56,8 +56,9 @@ class CalibrationSize:
 
 ON_THE_SPOT = CalibrationSize(24, 2, 0)
 """For panels that were not calibrated when the model was made: 10 to 20 s."""
-WHEN_MADE = CalibrationSize(96, 4, 96)
-"""For shipped panels: 3,686 crops or more of each class for the conformal sets."""
+WHEN_MADE = CalibrationSize(100, 4, 96)
+"""For shipped panels: 3,600 crops or more of each class for the conformal sets, whose shares are then known within a
+point."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,15 @@ import torch
 
 from ctcnet.model_card import fold_matrix
 from ctcnet.networks.probabilities import Probabilities
-from ctcnet.pretrained.calibration import calibrated, folded_labels, folded_prior
+from ctcnet.pretrained.calibration import (
+    GROUP_CROPS,
+    GROUPS,
+    WHEN_MADE,
+    calibrated,
+    folded_labels,
+    folded_prior,
+)
+from ctcnet.simulate.crop_stream import StreamSettings, class_frequencies
 
 pytestmark = pytest.mark.unit
 
@@ -25,3 +33,9 @@ def test_a_class_that_cannot_be_told_is_called_what_it_is_folded_into(two_channe
     np.testing.assert_allclose(found, calibrated(logits, 1.5, fold), atol=1e-6)
     assert folded_labels(np.array([ctc, cluster, 4]), fold).tolist() == [ctc, ctc, 4]
     assert folded_prior([0.1, 0.2, 0.3, 0.25, 0.15], fold)[[ctc, cluster]] == pytest.approx([0.35, 0.0])
+
+
+def test_shipped_panels_have_crops_enough_to_know_coverage_within_a_point():
+    held = sum(piece % WHEN_MADE.fitted_every != 0 for piece in range(WHEN_MADE.pieces))
+    shares = class_frequencies(StreamSettings((), 64, 0.6, groups=GROUPS, group_crops=GROUP_CROPS))
+    assert min(shares) * held * GROUPS * GROUP_CROPS >= 3600

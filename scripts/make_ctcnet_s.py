@@ -23,10 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 import ctcnet
 from ctcnet.export.export import export_predictor
@@ -35,10 +33,11 @@ from ctcnet.panel import Panel, load_panel
 from ctcnet.pretrained.calibration import WHEN_MADE, Calibration, calibrate
 from ctcnet.pretrained.specialise import check_panel, mode_for, panel_network, specialise
 from ctcnet.pretrained.stored_calibrations import write_calibrations
-from ctcnet.pretrained.universal_module import UniversalModule, UniversalSettings
+from ctcnet.pretrained.stream_training import train_on_stream
+from ctcnet.pretrained.universal_module import UniversalSettings
 from ctcnet.pretrained.universal_network import BACKBONE
 from ctcnet.simulate.composition import CLASSES
-from ctcnet.simulate.crop_stream import CropStream, StreamSettings, class_frequencies
+from ctcnet.simulate.crop_stream import StreamSettings, class_frequencies
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.optimizer import OptimizerSettings
 from ctcnet.training.shipped_weights import ShippedModel, write_shipped
@@ -72,8 +71,7 @@ class Trained(NamedTuple):
 def train(args: argparse.Namespace, mode: str, settings: UniversalSettings, start: Trained | None) -> Trained:
     """Train one network; one that `args.work` holds already is taken as is, if it was trained with these settings."""
     seed = 2 * args.seed + (mode == "per_crop")
-    on_gpu = torch.cuda.is_available()
-    workers = 0 if on_gpu else args.workers
+    workers = 0 if torch.cuda.is_available() else args.workers
     stream = stream_settings(mode == "per_crop")
     recipe = {"seed": seed, "workers": workers, "effects": list(Effects.all().names), "started": start is not None}
     recipe |= {"network": asdict(settings), "stream": asdict(stream)}
@@ -84,23 +82,8 @@ def train(args: argparse.Namespace, mode: str, settings: UniversalSettings, star
         if record["recipe"] != recipe:
             raise SystemExit(f"{weights_file} was trained with other settings: remove it, or give another --work")
         return Trained(load_file(weights_file), record)
-    seed_everything(seed, verbose=False)
-    crops = CropStream(stream, seed, Effects.all(), "cuda" if on_gpu else "cpu")
-    loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=24 if workers else None)
-    module = UniversalModule(settings, None if start is None else start.weights)
     started = time.monotonic()
-    trainer = Trainer(
-        max_steps=settings.steps,
-        accelerator="gpu" if on_gpu else "cpu",
-        devices=1,
-        precision="bf16-mixed",
-        gradient_clip_val=5.0,
-        logger=False,
-        enable_checkpointing=False,
-        log_every_n_steps=20,
-    )
-    trainer.fit(module, loader)
-    weights = {name: value.detach().cpu().contiguous() for name, value in module.average.state_dict().items()}
+    weights = train_on_stream(settings, stream, seed, workers, None if start is None else start.weights)
     record = {"recipe": recipe, "minutes": round((time.monotonic() - started) / 60, 1), "hardware": hardware()}
     args.work.mkdir(parents=True, exist_ok=True)
     save_file(weights, weights_file)

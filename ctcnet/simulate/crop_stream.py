@@ -19,15 +19,13 @@ from ctcnet.simulate.crop_simulator import CropSimulator
 from ctcnet.simulate.effects import Effects
 from ctcnet.simulate.random_panels import TUMOUR_ROLES, draw_panel
 
-SHIPPED_SHARE = 0.5
-"""Share of pieces that show one of the settings' panels."""
+PANEL_SHARE = 0.5
 EIGHT_BIT_SHARE = 0.35
 """Share of those that were kept as 8-bit pictures, whatever the panel's camera can do, as on the real slide."""
 PIXEL_SIZES_UM = (0.3, 1.0)
 APERTURES = (0.4, 0.8)
 DIFFICULTIES = (0.5, 1.4)
 DROP_SHARE = 0.3
-"""Share of parts from which channels are left out."""
 LARGEST_INPUT = 60_000.0
 """Normalised values are clipped here, which float16 holds."""
 CLASS_SHARES: tuple[float, ...] = (0.22, 0.28, 0.17, 0.17, 0.16)
@@ -39,7 +37,7 @@ class StreamSettings:
     """What a stream draws from.
 
     Attributes:
-        panels: panels that must be served well; half of the pieces show one of them, the others a random panel.
+        panels: panels that must be served well.
         crop_size_px, pixel_size_um: of the network's input.
         per_crop: whether each crop is normalised by itself, as display merges are, or with its cartridge's levels.
         groups: cartridges of a piece.
@@ -48,6 +46,8 @@ class StreamSettings:
         uses: how often each crop is given, turned or mirrored, before its piece is replaced.
         part_crops, parts: crops of each piece and pieces in a batch.
         class_shares: of each of `composition.CLASSES` in every cartridge.
+        panel_share: share of pieces that show one of `panels`; the others show a random one.
+        drop_share: share of parts from which channels are left out.
     """
 
     panels: tuple[Panel, ...]
@@ -61,6 +61,8 @@ class StreamSettings:
     part_crops: int = 64
     parts: int = 4
     class_shares: tuple[float, ...] = CLASS_SHARES
+    panel_share: float = PANEL_SHARE
+    drop_share: float = DROP_SHARE
 
 
 class Imaging(NamedTuple):
@@ -228,7 +230,7 @@ class CropStream(IterableDataset[list[Part]]):
 
     def _piece(self, rng: np.random.Generator) -> Piece:
         shipped = self.settings.panels
-        if shipped and rng.random() < SHIPPED_SHARE:
+        if shipped and rng.random() < self.settings.panel_share:
             panel = shipped[rng.integers(len(shipped))]
             panel = replace(panel, bit_depth=8) if rng.random() < EIGHT_BIT_SHARE else panel
         else:
@@ -268,7 +270,7 @@ class _Deck:
             self._order, self._at = rng.permutation(len(self._order)), 0
         rows = torch.from_numpy(self._order[self._at : self._at + count]).to(self._piece.x.device)
         self._at, self._left = self._at + count, self._left - count
-        kept = _kept_channels(self._piece.roles, rng)
+        kept = _kept_channels(self._piece.roles, self._settings.drop_share, rng)
         x = self._piece.x[rows][:, kept]
         if rng.random() < 0.5:
             x = x.transpose(2, 3)
@@ -276,10 +278,10 @@ class _Deck:
         return Part(x.flip(flips).contiguous(), tuple(self._piece.roles[i] for i in kept), self._piece.labels[rows])
 
 
-def _kept_channels(roles: tuple[str, ...], rng: np.random.Generator) -> list[int]:
-    """All channels, or (`DROP_SHARE`) some of them: the nucleus and a tumour marker always."""
+def _kept_channels(roles: tuple[str, ...], drop_share: float, rng: np.random.Generator) -> list[int]:
+    """All channels, or (`drop_share`) some of them: the nucleus and a tumour marker always."""
     everything = list(range(len(roles)))
-    if rng.random() >= DROP_SHARE:
+    if rng.random() >= drop_share:
         return everything
     kept = [i for i in everything if roles[i] == "nucleus" or rng.random() < 0.7]
     tumour = [i for i in everything if roles[i] in TUMOUR_ROLES]

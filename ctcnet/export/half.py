@@ -46,6 +46,8 @@ def to_float16(model: onnx.ModelProto, layers: Iterable[Layer]) -> onnx.ModelPro
             continue
         for place, name in enumerate(node.input):
             half = name + _HALF
+            if not name:  # a bound that is left out
+                continue
             if name in weights and half not in there:
                 values = onnx.numpy_helper.to_array(weights[name]).astype(np.float16)
                 graph.initializer.append(onnx.numpy_helper.from_array(values, half))

@@ -11,8 +11,10 @@ from ctcnet.errors import SettingError
 if TYPE_CHECKING:
     import onnx
 
-_FOLLOWERS = ("Relu", "MaxPool", "Add")
+_FOLLOWERS = ("Relu", "Clip", "MaxPool", "Add")
 """Operators that work in the precision of the layers before them."""
+_BOUNDED = "Clip"
+"""Operator whose second and third input are constants: the bounds."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def trunk_nodes(graph: onnx.GraphProto, layers: Iterable[Layer]) -> tuple[str, .
     made: set[str] = set()
     names = []
     for node in graph.node:
-        follows = node.op_type in _FOLLOWERS and made & set(node.input) and not weights & set(node.input)
+        values = set(node.input[:1] if node.op_type == _BOUNDED else node.input)
+        follows = node.op_type in _FOLLOWERS and made & values and not weights & values
         if node.name in chosen or follows:
             names.append(node.name)
             made |= set(node.output)

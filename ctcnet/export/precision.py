@@ -17,7 +17,7 @@ from ctcnet.export.layers import check_kept, convolutions, reducible
 from ctcnet.export.onnx_file import write_model
 from ctcnet.export.parity import random_crops
 from ctcnet.export.precision_gate import Gate, check_gate, compare
-from ctcnet.export.quantise import to_int8
+from ctcnet.export.quantise import Quantiser
 from ctcnet.export.reference_crops import Division, graph_feeds
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime import OnnxPredictor, Predictions, SessionSettings, classify_crops
@@ -112,9 +112,11 @@ def write_reduced(
     crops = _Crops(reduction, reference)
     expected = crops.answers(reference)
 
+    quantiser = Quantiser(model, crops.feeds)
+
     def reduced(kept: frozenset[str]) -> onnx.ModelProto:
         chosen = [layer for layer in layers if layer.name not in kept]
-        return to_int8(model, chosen, crops.feeds) if reduction.precision == "int8" else to_float16(model, chosen)
+        return quantiser.to_int8(chosen) if reduction.precision == "int8" else to_float16(model, chosen)
 
     def judged(made: onnx.ModelProto, path: Path) -> tuple[OnnxPredictor, Gate]:
         write_model(made, properties(card, None), path)

@@ -3,57 +3,101 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ctcnet.export.layers import Layer, trunk_nodes
+from ctcnet.export.layer_inputs import Feed, input_moments, plain_convolutions
+from ctcnet.export.layers import Layer, reducible, trunk_nodes
 from ctcnet.export.onnx_file import for_old_runtimes, quiet
+from ctcnet.export.weight_rounding import RoundedWeights, round_weights
 
 if TYPE_CHECKING:
     import onnx
 
-Feed = dict[str, np.ndarray]
 
+class Quantiser:
+    """Makes INT8 models of one float32 model.
 
-def to_int8(model: onnx.ModelProto, layers: Iterable[Layer], feeds: Sequence[Feed]) -> onnx.ModelProto:
-    """Model with these layers in INT8; `model` stays as it is.
-
-    Activations are unsigned, weights signed with one scale per filter: the pair that processors multiply fastest.
-    Weights use 7 bits: with 8, processors without VNNI overflow their 16-bit sums and would give other answers.
+    Activations are unsigned, their ranges those seen in the calibration; weights are signed with one scale per filter:
+    the pair that processors multiply fastest. Weights are rounded by `ctcnet.export.weight_rounding`.
 
     Args:
-        model: as `trace` gives it.
-        layers: of `ctcnet.export.layers.reducible`.
-        feeds: inputs of the graph; ranges of the activations are those seen in them.
+        model: as `trace` gives it; stays as it is.
+        feeds: inputs of the graph to calibrate on.
     """
+
+    def __init__(self, model: onnx.ModelProto, feeds: Sequence[Feed]) -> None:
+        self._model, self._feeds = model, feeds
+
+    def to_int8(self, layers: Iterable[Layer]) -> onnx.ModelProto:
+        """The model with these layers, of `ctcnet.export.layers.reducible`, in INT8."""
+        reduced = self._quantised(layers)
+        _set_weights(reduced.graph, self._rounded)
+        return for_old_runtimes(reduced)
+
+    def _quantised(self, layers: Iterable[Layer]) -> onnx.ModelProto:
+        """Rounded by onnxruntime's tools: 7 bits, with which no two weights overflow."""
+        import onnx
+        from onnxruntime import quantization as q
+
+        feeds = iter(self._feeds)
+
+        class Reader(q.CalibrationDataReader):
+            def get_next(self) -> Feed | None:
+                return next(feeds, None)
+
+        nodes = trunk_nodes(self._model.graph, layers)
+        operators = sorted({node.op_type for node in self._model.graph.node if node.name in nodes})
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            plain, reduced = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+            onnx.save_model(self._model, str(plain))
+            q.quantize_static(
+                plain,
+                reduced,
+                Reader(),
+                quant_format=q.QuantFormat.QDQ,
+                op_types_to_quantize=operators,
+                nodes_to_quantize=list(nodes),
+                per_channel=True,
+                reduce_range=True,
+                activation_type=q.QuantType.QUInt8,
+                weight_type=q.QuantType.QInt8,
+            )
+            return onnx.load(str(reduced))
+
+    @cached_property
+    def _rounded(self) -> Mapping[str, RoundedWeights]:
+        """Weights of each convolution by name of its node; they do not depend on which others are in INT8."""
+        names = [layer.node for layer in reducible(self._model.graph)]
+        convolutions = plain_convolutions(self._model.graph, names)
+        moments = input_moments(self._model, convolutions, self._feeds)
+        return {
+            layer.node: round_weights(layer.weights.reshape(len(layer.bias), -1), layer.bias, moments.get(layer.node))
+            for layer in convolutions
+        }
+
+
+def _set_weights(graph: onnx.GraphProto, rounded: Mapping[str, RoundedWeights]) -> None:
+    """Put weights into the convolutions of a quantised graph that are in INT8."""
     import onnx
-    from onnxruntime import quantization as q
 
-    class Reader(q.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._feeds = iter(feeds)
-
-        def get_next(self) -> Feed | None:
-            return next(self._feeds, None)
-
-    nodes = trunk_nodes(model.graph, layers)
-    operators = sorted({node.op_type for node in model.graph.node if node.name in nodes})
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        plain, reduced = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        onnx.save_model(model, str(plain))
-        q.quantize_static(
-            plain,
-            reduced,
-            Reader(),
-            quant_format=q.QuantFormat.QDQ,
-            op_types_to_quantize=operators,
-            nodes_to_quantize=list(nodes),
-            per_channel=True,
-            reduce_range=True,
-            activation_type=q.QuantType.QUInt8,
-            weight_type=q.QuantType.QInt8,
-        )
-        return for_old_runtimes(onnx.load(str(reduced)))
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    for node in graph.node:
+        if node.name not in rounded or node.input[1] not in makers:
+            continue
+        given, weights, bias = (makers[name].input for name in node.input)
+        new = rounded[node.name]
+        step = onnx.numpy_helper.to_array(constants[given[1]]) * new.scale
+        for name, values in (
+            (weights[0], new.weights),
+            (weights[1], new.scale),
+            (bias[0], np.round(new.bias / step)),
+            (bias[1], step),
+        ):
+            old = onnx.numpy_helper.to_array(constants[name])
+            constants[name].CopyFrom(onnx.numpy_helper.from_array(values.astype(old.dtype).reshape(old.shape), name))

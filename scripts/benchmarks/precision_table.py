@@ -30,10 +30,11 @@ from ctcnet.cli.models import find_model
 from ctcnet.crops import LabelledCrops
 from ctcnet.export import export_predictor
 from ctcnet.export.half import to_float16
+from ctcnet.export.layer_inputs import Feed
 from ctcnet.export.layers import reducible
 from ctcnet.export.precision import GUARD_BANDS
 from ctcnet.export.precision_gate import compare
-from ctcnet.export.quantise import Feed, to_int8
+from ctcnet.export.quantise import Quantiser
 from ctcnet.export.reference_crops import divide, graph_feeds, read_reference_crops
 from ctcnet.panel import load_panel
 from ctcnet.pretrained.specialise import specialise
@@ -49,7 +50,7 @@ def _reduce(path: Path, feeds: Sequence[Feed]) -> dict[str, Path]:
     model = onnx.load(str(path))
     layers = reducible(model.graph)
     files = {"float32": path}
-    for precision, reduced in (("int8", to_int8(model, layers, feeds)), ("fp16", to_float16(model, layers))):
+    for precision, reduced in (("int8", Quantiser(model, feeds).to_int8(layers)), ("fp16", to_float16(model, layers))):
         files[precision] = path.with_name(f"{path.stem}.{precision}.onnx")
         onnx.save_model(reduced, str(files[precision]))
     return files

@@ -1,7 +1,8 @@
-"""A checkpoint's predictor in little."""
+"""Checkpoints' predictors in little, and crops for them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ctcnet.crops import LabelledCrops
+from ctcnet.crops.memory_source import simulated_in_memory
+from ctcnet.export.parity import random_crops
 from ctcnet.model_card import ConformalCard, ModelCard
 from ctcnet.normalization import normalize, per_crop_levels
 from ctcnet.runtime import Predictions
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, fit_cartridges
 from ctcnet.runtime.conformal import judge_unassigned
 from ctcnet.uncertainty import Atypicality, fit_atypicality, typical_features
+
+COUNT, GROUPS = 600, 12
 
 
 class TinyNetwork(nn.Module):
@@ -84,3 +90,53 @@ def make_predictor(two_channel_card):
         return TinyPredictor(card, uncertain)
 
     return make
+
+
+class DeepNetwork(nn.Module):
+    """Three convolutions with a sum; activations at most `limit`. Gives (logits, embedding) as classifiers do."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+        self.first, self.second, self.third = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self._bounded(self.second(self._bounded(self.first(x.clamp(max=10)))))
+        embedding = self._bounded(self.third(maps) + maps[:, :, 1:-1, 1:-1]).mean((2, 3))
+        return self.head(embedding), embedding
+
+    def _bounded(self, values: Tensor) -> Tensor:
+        return torch.relu(values) if self.limit == math.inf else values.clamp(0.0, self.limit)
+
+    def deployable(self) -> nn.Module:
+        return self
+
+
+@pytest.fixture(scope="session")
+def make_deep_predictor(make_predictor):
+    """Makes a predictor of a `DeepNetwork` with a limit of its activations."""
+
+    def make(limit: float) -> TinyPredictor:
+        made = make_predictor()
+        torch.manual_seed(1)
+        made.network = DeepNetwork(limit).eval()
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def deep_predictor(make_deep_predictor):
+    return make_deep_predictor(math.inf)
+
+
+@pytest.fixture(scope="session")
+def crops(deep_predictor) -> LabelledCrops:
+    """Crops labelled with what the float32 model of `deep_predictor` calls them."""
+    card = deep_predictor.card
+    pixels = random_crops(card, COUNT, np.random.default_rng(5))
+    called = deep_predictor.predict(pixels).probabilities.argmax(1)
+    levels = np.full((COUNT, 2), np.nan, np.float32)
+    group = np.array([f"g{row % GROUPS}" for row in range(COUNT)], object)
+    return simulated_in_memory(card, pixels, called, group, levels, levels)

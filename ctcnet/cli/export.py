@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ctcnet.cli.models import find_model, is_shipped, load_checkpoint, load_shipped, panel_is_needed
 from ctcnet.cli.precision import add_precision_options, check_precision, reduced_lines, reduction
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.panel import Panel, load_panel
+
+if TYPE_CHECKING:
+    from ctcnet.export.precision import Reduced
 
 DEFAULT_PLATFORM = "ome_tiff"
 """Platform of a frame graph where none is named: usual settings of the detector, no pixel size of its own."""
@@ -70,9 +74,7 @@ def run(args: argparse.Namespace) -> int:
         f"wrote {result.model} ({result.model.stat().st_size / 1e6:.2f} MB), {result.card.name}, {result.readme.name}"
     )
     print(f"parity with the checkpoint over {result.parity.to_text()}")
-    if result.reduced is not None:
-        for line in reduced_lines(result.reduced):
-            print(line)
+    _print_reduced(result.reduced)
     return 0
 
 
@@ -86,7 +88,12 @@ def _export_frame(args: argparse.Namespace, path: Path, panel: Panel | None) -> 
     predictor = load_checkpoint(path) if panel is None else load_shipped(path, panel)
     size_um = export.frame_pixel_size_um(args.pixel_size_um, platform, predictor.card)
     result = export.export_frame_graph(
-        predictor, args.output, platform=platform, pixel_size_um=size_um, overwrite=args.overwrite
+        predictor,
+        args.output,
+        platform=platform,
+        pixel_size_um=size_um,
+        overwrite=args.overwrite,
+        reduction=reduction(args, panel, predictor.card),
     )
     parity = result.parity
     print(
@@ -97,7 +104,15 @@ def _export_frame(args: argparse.Namespace, path: Path, panel: Panel | None) -> 
         f"events found within {parity.distance_px:.2g} px, worst difference {parity.probability_difference:.2g} in a "
         f"probability, {parity.flips_inside} decisions differ in the guard band, none outside it"
     )
+    _print_reduced(result.reduced)
     return 0
+
+
+def _print_reduced(reduced: Reduced | None) -> None:
+    """Print what the gate of another precision found, if there is one."""
+    if reduced is not None:
+        for line in reduced_lines(reduced):
+            print(line)
 
 
 def _check_frame_options(args: argparse.Namespace) -> None:

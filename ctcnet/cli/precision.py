@@ -48,8 +48,6 @@ def check_precision(args: argparse.Namespace, path: Path) -> None:
         raise SettingError("--int8 and --fp16 exclude each other", fix="export twice, to two files")
     if args.keep_float and args.int8 is None and not args.fp16:
         raise SettingError("--keep-float needs --int8 or --fp16: without them every layer is float32")
-    if args.frame and (args.int8 is not None or args.fp16):
-        raise SettingError("the frame graph is written in float32 alone", fix="leave --int8 and --fp16 out")
     if args.int8 == SIMULATED and not is_shipped(path):
         raise SettingError(
             "'simulated' is for shipped models, which were trained on simulated cells",

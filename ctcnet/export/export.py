@@ -69,6 +69,33 @@ def export_predictor(
         ParityError, ContractError: the file does not give the checkpoint's answers.
     """
     output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
+    with new_output_file(output, overwrite=overwrite) as part:
+        parity, reduced = write_crop_graph(predictor, part, output, opset, input_dtype, reduction)
+        write_card(predictor.card if reduced is None else reduced.card, card_path, readme_path, overwrite)
+        for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
+            older.unlink(missing_ok=True)
+    return ExportResult(output, card_path, readme_path, parity, reduced)
+
+
+def write_crop_graph(
+    predictor: ExportablePredictor,
+    path: Path,
+    where: Path,
+    opset: int,
+    input_dtype: str,
+    reduction: Reduction | None,
+) -> tuple[Parity, Reduced | None]:
+    """Write a crop graph that gives the checkpoint's answers; what the comparisons found, as in `ExportResult`.
+
+    Args:
+        predictor: a loaded checkpoint on the CPU.
+        path: file to write.
+        where: name of the file in errors.
+        opset, input_dtype, reduction: as `export_predictor`.
+
+    Raises:
+        SettingError, ModelPanelError, ParityError, ContractError: as `export_predictor`.
+    """
     card = predictor.card
     with torch.no_grad():
         graph = CropGraph(predictor.network.deployable(), card, predictor.atypicality)
@@ -83,19 +110,13 @@ def export_predictor(
         band = card.guard_band
         return properties(card, "" if reduced is None else golden_sample(reduced, dtype, band, band).to_text())
 
-    with new_output_file(output, overwrite=overwrite) as part:
-        write_model(model, properties(card, golden.to_text()), part)
-        exported = OnnxPredictor(part, SessionSettings(threads=1))
-        parity = check_parity(predictor, exported, output, dtype)
-        check_golden(golden, exported, dtype, output)
-        reduced = None
-        if reduction is not None:
-            reduced = write_reduced(model, exported, reduction, reduced_properties, part, output)
-            card = reduced.card
-        write_card(card, card_path, readme_path, overwrite)
-        for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
-            older.unlink(missing_ok=True)
-    return ExportResult(output, card_path, readme_path, parity, reduced)
+    write_model(model, properties(card, golden.to_text()), path)
+    exported = OnnxPredictor(path, SessionSettings(threads=1))
+    parity = check_parity(predictor, exported, where, dtype)
+    check_golden(golden, exported, dtype, where)
+    if reduction is None:
+        return parity, None
+    return parity, write_reduced(model, exported, reduction, reduced_properties, path, where)
 
 
 def check_export_output(output: str | Path, *, overwrite: bool) -> tuple[Path, Path, Path]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import onnx
 import torch
 
 from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
 from ctcnet.contract.sbom import sbom_path
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
-from ctcnet.export.export import check_export_output, write_card
+from ctcnet.export.export import check_export_output, write_card, write_crop_graph
 from ctcnet.export.frame_graph.graph import build_frame_graph
 from ctcnet.export.frame_parity import FrameParity, check_frame_parity
 from ctcnet.export.golden_frame import golden_frame
 from ctcnet.export.made_with import made_with
 from ctcnet.export.onnx_file import IR_VERSION, LEAST_ONNXRUNTIME, for_old_runtimes, trace, write_model
+from ctcnet.export.precision import Reduced, Reduction
 from ctcnet.model_card import ModelCard
 from ctcnet.output import new_output_file
+from ctcnet.runtime import OnnxPredictor, Predictor, SessionSettings
 from ctcnet.runtime.frame_predictor import LEVEL_SOURCES, MAX_EVENTS, FramePredictor
 from ctcnet.runtime.signature_file import signature_path
 from ctcnet.scan.detect.detector import EventDetector
@@ -37,12 +41,14 @@ class FrameExportResult:
     Attributes:
         model, card, readme: the files written.
         parity: what the comparison with the scan found.
+        reduced: what the gate of the crop graph found, where the network is of another precision than float32.
     """
 
     model: Path
     card: Path
     readme: Path
     parity: FrameParity
+    reduced: Reduced | None = None
 
 
 def export_frame_graph(
@@ -52,11 +58,13 @@ def export_frame_graph(
     platform: Platform,
     pixel_size_um: float,
     overwrite: bool = False,
+    reduction: Reduction | None = None,
 ) -> FrameExportResult:
     """Write `output`, and beside it `<stem>.card.json` and `<stem>.README.md`.
 
     The file is compared with the scan's detection, cutting and the checkpoint on a simulated frame first; when they
-    differ nothing is left.
+    differ nothing is left. A network of another precision is that of the crop graph, made and judged in the same way:
+    the scan it is compared with runs that crop graph.
 
     Args:
         predictor: a loaded checkpoint on the CPU.
@@ -64,30 +72,50 @@ def export_frame_graph(
         platform: the scanner, whose detection settings and spillover go into the graph.
         pixel_size_um: micrometres per pixel of the frames.
         overwrite: whether files that exist may be replaced.
+        reduction: precision other than float32 of the network, and the crops for it; detection stays in float32.
 
     Raises:
-        SettingError: another ending, a pixel size or settings that the detector cannot work with, or a panel without
-            one channel of role nucleus.
+        SettingError: another ending, a pixel size or settings that the detector cannot work with, a panel without one
+            channel of role nucleus, or an unknown layer to keep in float32.
         OutputError: a file exists already or cannot be written.
-        ParityError: the file does not give the scan's events.
+        ModelPanelError: the crops of the reduction are of another panel.
+        ParityError: the file does not give the scan's events, or the reduced network not the decisions of float32.
     """
     output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
-    card = predictor.card
-    detector = EventDetector(platform.detection, card.panel.roles, pixel_size_um)
-    unmixing = unmixing_matrix(platform, card.panel)
-    with torch.no_grad():
-        crops = trace(CropGraph(predictor.network.deployable(), card, predictor.atypicality), card, OPSET, "float32")
-    model = for_old_runtimes(build_frame_graph(detector, unmixing, crops, card))
-    with new_output_file(output, overwrite=overwrite) as part:
+    detector = EventDetector(platform.detection, predictor.card.panel.roles, pixel_size_um)
+    unmixing = unmixing_matrix(platform, predictor.card.panel)
+    with tempfile.TemporaryDirectory() as folder, new_output_file(output, overwrite=overwrite) as part:
+        crops, reference, reduced = _crop_graph(predictor, reduction, Path(folder) / "crops.onnx", output)
+        card = reference.card
+        model = for_old_runtimes(build_frame_graph(detector, unmixing, crops, card))
         properties = _metadata(card, platform, pixel_size_um)
         write_model(model, properties, part)
         golden = golden_frame(FramePredictor(part), output)
         write_model(model, properties | {"golden_frame": golden.to_text()}, part)
-        parity = check_frame_parity(predictor, detector, unmixing, FramePredictor(part), output)
+        parity = check_frame_parity(reference, detector, unmixing, FramePredictor(part), output)
         write_card(card, card_path, readme_path, overwrite)
         for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
             older.unlink(missing_ok=True)
-    return FrameExportResult(output, card_path, readme_path, parity)
+    return FrameExportResult(output, card_path, readme_path, parity, reduced)
+
+
+def _crop_graph(
+    predictor: ExportablePredictor, reduction: Reduction | None, path: Path, where: Path
+) -> tuple[onnx.ModelProto, Predictor, Reduced | None]:
+    """Network for crops of float32 counts, the predictor that the frame graph is to decide like, and its gate.
+
+    Args:
+        predictor: the checkpoint.
+        reduction: None for float32.
+        path: file that a network of another precision is written to.
+        where: file that errors name.
+    """
+    if reduction is None:
+        with torch.no_grad():
+            graph = CropGraph(predictor.network.deployable(), predictor.card, predictor.atypicality)
+            return trace(graph, predictor.card, OPSET, "float32"), predictor, None
+    _, reduced = write_crop_graph(predictor, path, where, OPSET, "float32", reduction)
+    return onnx.load(str(path)), OnnxPredictor(path, SessionSettings(threads=1)), reduced
 
 
 def frame_pixel_size_um(given: float | None, platform: Platform, card: ModelCard) -> float:

@@ -21,8 +21,6 @@ from ctcnet.scan.pipeline.crop_cutting import CropCutter
 FRAME_SHAPE, SEED = (640, 512), 0
 LARGEST_DISTANCE_PX = 0.5
 """Two events are one where they are of one kind and no farther apart than this."""
-LARGEST_DIFFERENCE = 1e-3
-"""Largest difference between probabilities of an event that is let through."""
 MOST_IN_BAND = 0.005
 """Largest share of events whose decision may differ, all of them within the guard band."""
 
@@ -37,6 +35,7 @@ class FrameParity:
         distance_px: largest distance between the two places of a matched event.
         probability_difference: largest absolute difference between probabilities of matched events.
         flips_inside, flips_outside: matched events whose decision differs, within the guard band and outside it.
+        guard_band: of the model, which is also the largest difference of a probability that is let through.
     """
 
     scan_events: int
@@ -46,13 +45,14 @@ class FrameParity:
     probability_difference: float
     flips_inside: int
     flips_outside: int
+    guard_band: float
 
     @property
     def holds(self) -> bool:
         """Whether both give the same events."""
         return (
             self.matched == self.scan_events == self.graph_events
-            and self.probability_difference <= LARGEST_DIFFERENCE
+            and self.probability_difference <= self.guard_band
             and self.flips_outside == 0
             and self.flips_inside <= MOST_IN_BAND * self.scan_events
         )
@@ -136,6 +136,7 @@ def compare_events(
         probability_difference=float(np.abs(expected.probabilities - given.probabilities).max(initial=0)),
         flips_inside=int(flips.inside.sum()),
         flips_outside=int(flips.outside.sum()),
+        guard_band=predictor.card.guard_band,
     )
 
 

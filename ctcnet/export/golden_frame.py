@@ -15,14 +15,15 @@ from ctcnet.runtime import FrameEvents, FramePredictor, Predictions
 SHAPE = (128, 160)
 LEAST_EVENTS = 3
 SEEDS = range(100, 130)
-TOLERANCES = {"position_tolerance_px": 0.5, "probability_tolerance": 1e-3, "atypicality_tolerance": 1e-3}
+POSITION_TOLERANCE_PX = 0.5
 
 
 def golden_frame(predictor: FramePredictor, where: str | Path) -> GoldenFrame:
     """Frame and events of an exported graph, under the model's own scale and the background that the frame shows.
 
     Of `SEEDS` the first frame with `LEAST_EVENTS` is taken whose events are all farther than twice the guard band from
-    another decision; where there is none, that whose nearest event is farthest.
+    another decision; where there is none, that whose nearest event is farthest. Answers are the same where they
+    differ by no more than the guard band.
 
     Args:
         predictor: the exported file.
@@ -54,4 +55,4 @@ def golden_frame(predictor: FramePredictor, where: str | Path) -> GoldenFrame:
         )
     _, frame, found = best
     events = GoldenEvents(*(getattr(found, name) for name in COLUMNS))
-    return GoldenFrame(frame, background, scale, events, **TOLERANCES)
+    return GoldenFrame(frame, background, scale, events, POSITION_TOLERANCE_PX, card.guard_band, card.guard_band)

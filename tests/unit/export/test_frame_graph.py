@@ -166,7 +166,7 @@ def test_each_predictor_wants_its_own_graph(exported):
 
 
 def test_failed_gate_leaves_no_file(make_predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(frame_parity, "LARGEST_DIFFERENCE", -1.0)
+    monkeypatch.setattr(frame_parity, "LARGEST_DISTANCE_PX", -1.0)
     with pytest.raises(ParityError, match="scan's events"):
         export_frame_graph(
             make_predictor(), tmp_path / "m.onnx", platform=load_platform("ome_tiff"), pixel_size_um=PIXEL_SIZE_UM

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -224,12 +225,26 @@ def _record(finish: FinishInput, written: WrittenEvents) -> dict[str, str]:
         "Layout and platform": f"{finish.cartridge.layout}, {finish.cartridge.platform}",
         "Panel": ", ".join(f"{c.marker} ({c.role})" for c in finish.cartridge.panel.channels),
         "Pixel size": f"{finish.cartridge.pixel_size_um:g} µm",
-        "Levels": f"{finish.levels_source}, from {finish.levels['leukocytes']} leukocytes of frames "
-        + ", ".join(map(str, finish.levels["frames"])),
+        "Levels": levels_text(finish.levels, finish.levels_source),
         "Atypicality of the cartridge": score_text(score_to_dict(written.score, finish.reference)),
         "Blood volume": "not stated" if plan["blood_volume_ml"] is None else f"{plan['blood_volume_ml']:g} mL",
         "Settings": json.dumps(plan["platform"], sort_keys=True),
     }
+
+
+def levels_text(levels: Mapping[str, Any], source: str) -> str:
+    """Where the levels that the model was given come from, in words for the report.
+
+    Args:
+        levels: of the cartridge, as the journal has them.
+        source: 'cartridge', 'model' or 'per_crop'.
+    """
+    if source != "cartridge":
+        return {"model": "the model's own", "per_crop": "each crop's own"}[source]
+    if levels["source"] == "given":
+        return "given with --levels"
+    frames = ", ".join(map(str, levels["frames"]))
+    return f"cartridge, from {levels['leukocytes']} leukocytes of frames {frames}"
 
 
 def _summary(

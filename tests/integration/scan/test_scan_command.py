@@ -148,6 +148,7 @@ def test_levels_of_one_cartridge_serve_another(scan, cartridge_source, results, 
     levels = results / "cartridge/levels.json"
     out = tmp_path / "out"
     assert scan(cartridge_source, out=out, options=("--levels", str(levels))) == 0
+    assert "given with --levels" in (out / "cartridge/report.html").read_text()
     found = json.loads((out / "cartridge/levels.json").read_text())
     assert found["source"] == "given"
     given = json.loads(levels.read_text())["levels"]

@@ -2,9 +2,10 @@
 
     python scripts/benchmarks/frame_latency.py --panel cellsearch4 [--runs 100] [--out JSON]
 
-One simulated frame of 1384 x 1036 with 420 nuclei; each way runs in a process of its own, with one thread and with two.
-The peers find nuclei by Otsu's threshold, a distance transform and a watershed, cut crops at the frame's own pixels and
-classify them by networks of random weights: their time, not their answers, is compared. For research use only.
+The frame graph in float32 and with its network in INT8. One simulated frame of 1384 x 1036 with 420 nuclei; each way
+runs in a process of its own, with one thread and with two. The peers find nuclei by Otsu's threshold, a distance
+transform and a watershed, cut crops at the frame's own pixels and classify them by networks of random weights: their
+time, not their answers, is compared. For research use only.
 """
 
 from __future__ import annotations
@@ -22,27 +23,26 @@ from typing import Any
 import numpy as np
 
 FRAME_SHAPE, PIXEL_SIZE_UM, SEED = (1036, 1384), 0.64, 5
+OWN = {"ctcnet": "frame_float32.onnx", "ctcnet INT8": "frame_int8.onnx"}
 PEERS = ("resnet18", "mobilenet_v3_small")
 CROP_SIZE_PX = 64
 THREADS = (1, 2)
 
 
-def prepare(panel_name: str, work: Path) -> None:
-    """Write the frame, the frame graph and the peers' networks."""
+def prepare(panel_name: str, work: Path) -> list[str]:
+    """Write the frame, the frame graphs and the peers' networks; what is to be said of the graphs."""
     import torch
     import torchvision
+    from model_graphs import PRECISIONS, write_graphs
 
-    from ctcnet.cli.models import find_model, load_shipped
-    from ctcnet.export.frame_export import export_frame_graph
     from ctcnet.export.simulated_frame import simulated_frame
     from ctcnet.panel import load_panel
     from ctcnet.scan.platform import load_platform
 
     panel = load_panel(panel_name).network_panel()
     np.save(work / "frame.npy", simulated_frame(panel, PIXEL_SIZE_UM, FRAME_SHAPE, SEED))
-    predictor: Any = load_shipped(find_model("ctcnet-s"), panel)
-    graph, platform = work / "ctcnet.onnx", load_platform("ome_tiff")
-    export_frame_graph(predictor, graph, platform=platform, pixel_size_um=PIXEL_SIZE_UM)
+    size = {"platform": load_platform("ome_tiff"), "pixel_size_um": PIXEL_SIZE_UM}
+    graphs = [write_graphs("ctcnet-s", panel, work, precision=precision, **size) for precision in PRECISIONS]
     channels = len(panel.channels)
     for name in PEERS:
         network = getattr(torchvision.models, name)(num_classes=5).eval()
@@ -61,13 +61,14 @@ def prepare(panel_name: str, work: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    return [made.note for made in graphs if made.note]
 
 
-def frame_graph(work: Path, threads: int) -> Callable[[np.ndarray], int]:
-    """Opens the frame graph; what it gives takes a frame and gives the number of events."""
+def frame_graph(file: Path, threads: int) -> Callable[[np.ndarray], int]:
+    """Opens a frame graph; what it gives takes a frame and gives the number of events."""
     from ctcnet.runtime import FramePredictor, SessionSettings
 
-    graph = FramePredictor(work / "ctcnet.onnx", SessionSettings(threads=threads))
+    graph = FramePredictor(file, SessionSettings(threads=threads))
     return lambda frame: len(graph.predict(frame))
 
 
@@ -114,7 +115,7 @@ def measure(way: str, work: Path, threads: int, runs: int) -> dict[str, Any]:
     """Times of one way in this process."""
     frame = np.load(work / "frame.npy")
     begin = perf_counter()
-    run = frame_graph(work, threads) if way == "ctcnet" else peer(way, work, threads)
+    run = frame_graph(work / OWN[way], threads) if way in OWN else peer(way, work, threads)
     opened = perf_counter() - begin
     events, times = run(frame), []
     for _ in range(runs):
@@ -150,8 +151,8 @@ def main() -> None:
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        prepare(args.panel, Path(folder))
-        for way in ("ctcnet", *PEERS):
+        notes = prepare(args.panel, Path(folder))
+        for way in (*OWN, *PEERS):
             for threads in THREADS:
                 command = [sys.executable, __file__, "--runs", str(args.runs), "--one", way, str(threads), folder]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -161,7 +162,8 @@ def main() -> None:
         {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
     ]
     print_table(f"one frame of {FRAME_SHAPE[1]} x {FRAME_SHAPE[0]} x 4, {args.runs} runs", shown)
-    save_result(args.out, {"rows": rows})
+    print("\n".join(notes))
+    save_result(args.out, {"rows": rows, "notes": notes})
 
 
 if __name__ == "__main__":

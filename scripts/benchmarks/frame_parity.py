@@ -1,11 +1,11 @@
 """The frame graph's events against those of `ctcnet scan`, event by event, on simulated frames and on a real slide.
 
-    python scripts/benchmarks/frame_parity.py --slide ../shared/data/blood_slide [--model ctcnet-s] [--out JSON]
+    python scripts/benchmarks/frame_parity.py --slide ../shared/data/blood_slide [--precisions int8] [--out JSON]
 
 Each frame becomes a cartridge of one frame, which the real command scans with given levels; the frame graph gets the
-same pixels and levels. Frames 3 to 5 of the slide are registered first, by the scan's own functions: the frame graph
-takes registered frames. Decisions may differ within the guard band of the model's card, which is fixed before; for at
-most 0.5 % of the events. For research use only.
+same pixels and levels. In INT8 the scan runs the INT8 crop graph. Frames 3 to 5 of the slide are registered first, by
+the scan's own functions: the frame graph takes registered frames. Decisions may differ within the guard band of the
+model's card, which is fixed before; for at most 0.5 % of the events. For research use only.
 """
 
 from __future__ import annotations
@@ -23,15 +23,13 @@ import pyarrow.parquet as pq
 import tifffile
 import torch
 from benchmark_output import print_table, save_result
+from model_graphs import PRECISIONS, Graphs, write_graphs
 
 from ctcnet.cli.main import main as ctcnet
-from ctcnet.cli.models import find_model, load_shipped
-from ctcnet.export import export_predictor
-from ctcnet.export.frame_export import export_frame_graph
 from ctcnet.export.frame_parity import compare_events
 from ctcnet.export.simulated_frame import simulated_frame
 from ctcnet.panel import Panel, load_panel
-from ctcnet.runtime import FrameEvents, FramePredictor, Predictions, Predictor, SessionSettings
+from ctcnet.runtime import FrameEvents, FramePredictor, OnnxPredictor, Predictions, Predictor, SessionSettings
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.event_kinds import KIND_NAMES
@@ -138,23 +136,23 @@ def as_events(table: dict[str, np.ndarray], classes: tuple[str, ...]) -> tuple[D
 
 
 def measure(
-    name: str,
-    panel: Panel,
-    pixel_size_um: float,
-    frame: np.ndarray,
-    predictor: Predictor,
-    files: tuple[Path, Path],
-    work: Path,
+    name: str, panel: Panel, pixel_size_um: float, frame: np.ndarray, graphs: Graphs, work: Path
 ) -> dict[str, Any]:
     """One row of the table."""
-    graph = FramePredictor(files[1], SessionSettings(threads=1))
+    settings = SessionSettings(threads=1)
+    graph, predictor = FramePredictor(graphs.frame, settings), OnnxPredictor(graphs.crop, settings)
     detector = EventDetector(load_platform("ome_tiff").detection, panel.roles, pixel_size_um)
     levels = levels_of(frame, detector, predictor)
-    table = scan(frame, panel, pixel_size_um, levels, files[0], work)
+    table = scan(frame, panel, pixel_size_um, levels, graphs.crop, work)
     events, answers = as_events(table, predictor.card.labels.classes)
     found: FrameEvents = graph.predict(frame, *levels)
     parity = compare_events(events, answers, found, predictor)
-    return {"frame": name, **asdict(parity), "share_in_band": parity.flips_inside / max(1, parity.scan_events)}
+    return {
+        "frame": name,
+        "precision": predictor.card.precision,
+        **asdict(parity),
+        "share_in_band": parity.flips_inside / max(1, parity.scan_events),
+    }
 
 
 def main() -> None:
@@ -162,27 +160,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slide", type=Path, help="folder of the real slide; without, simulated frames alone")
     parser.add_argument("--model", default="ctcnet-s", help="shipped model")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--out", type=Path, help="JSON file")
     args = parser.parse_args()
     torch.set_num_threads(1)
     platform, rows = load_platform("ome_tiff"), []
-    made: dict[Any, tuple[Any, tuple[Path, Path]]] = {}
+    made: dict[Any, Graphs] = {}
     cases = [*simulated_frames(), *(() if args.slide is None else frames_of_slide(args.slide, platform))]
     with tempfile.TemporaryDirectory() as folder:
-        for name, panel, pixel_size_um, frame in cases:
-            key = (panel.markers, pixel_size_um)
-            if key not in made:
-                predictor: Any = load_shipped(find_model(args.model), panel)
-                crops, graph = (Path(folder) / f"{len(made)}_{kind}.onnx" for kind in ("crops", "frame"))
-                export_predictor(predictor, crops)
-                export_frame_graph(predictor, graph, platform=platform, pixel_size_um=pixel_size_um)
-                made[key] = (predictor, (crops, graph))
-            predictor, files = made[key]
-            rows.append(measure(name, panel, pixel_size_um, frame, predictor, files, Path(folder)))
-            print(rows[-1], flush=True)
+        for precision in args.precisions:
+            for name, panel, pixel_size_um, frame in cases:
+                key = (precision, panel.markers, pixel_size_um)
+                if key not in made:
+                    place = Path(folder) / str(len(made))
+                    place.mkdir()
+                    size = {"platform": platform, "pixel_size_um": pixel_size_um}
+                    made[key] = write_graphs(args.model, panel, place, precision=precision, **size)
+                rows.append(measure(name, panel, pixel_size_um, frame, made[key], Path(folder)))
+                print(rows[-1], flush=True)
+    notes = [graphs.note for graphs in made.values() if graphs.note]
     shown = [
         {
             "frame": row["frame"],
+            "precision": row["precision"],
             "events of the scan": row["scan_events"],
             "of the graph": row["graph_events"],
             "matched": row["matched"],
@@ -194,7 +194,8 @@ def main() -> None:
         for row in rows
     ]
     print_table("frame graph against ctcnet scan", shown)
-    save_result(args.out, {"rows": rows})
+    print("\n".join(notes))
+    save_result(args.out, {"rows": rows, "notes": notes})
 
 
 if __name__ == "__main__":

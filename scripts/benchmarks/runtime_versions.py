@@ -1,36 +1,41 @@
 """One model, many runtimes: onnxruntime of several versions, in Python, Node.js and WebAssembly, against the newest.
 
-    python scripts/benchmarks/runtime_versions.py --work WORK [--models MODEL ...] [--runtimes 1.17 web] [--json OUT]
+    python scripts/benchmarks/runtime_versions.py --work WORK [--models MODEL ...] [--int8 PANEL ...] [--json OUT]
 
-Each runtime has an environment of its own below WORK and runs without ctcnet, as on an instrument
-(`scripts/examples/python/run_cases.py`, `scripts/examples/node/run_cases.mjs`). Inputs of a crop graph are simulated
-crops of the model's panel, all of them in batches of 1, 2, 7 and 64; those of a frame graph simulated frames of several
-sizes. Each is run with levels given and with NaN. What a runtime has answered is kept in WORK, so that a run that was
-stopped goes on. For research use only.
+Each runtime (--runtimes 1.17 web for some alone) has an environment of its own below WORK and runs without ctcnet, as
+on an instrument (`scripts/examples/python/run_cases.py`, `scripts/examples/node/run_cases.mjs`). Inputs of a crop graph
+are simulated crops of the model's panel, all of them in batches of 1, 2, 7 and 64; those of a frame graph simulated
+frames of several sizes. Each is run with levels given and with NaN. With --int8 the shipped model's crop graph and
+frame graph in INT8 are compared too, INT8 of each runtime with INT8 of the newest. What a runtime has answered is kept
+in WORK, so that a run that was stopped goes on. For research use only.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import onnx
 from benchmark_output import hardware, print_table, save_result
+from model_graphs import write_graphs
 from runtime_cases import Answer, read_answers, write_cases
 from runtime_comparison import compare_crops, compare_frames
 from runtime_environments import RUNTIMES, Runtime, make_runtime
 from runtime_inputs import crop_cases, frame_cases
 
 from ctcnet.model_card import card_from_dict
+from ctcnet.panel import load_panel
 from ctcnet.progress import track
 from ctcnet.runtime.onnx_predictor import CARD_PROPERTY
+from ctcnet.scan.platform import load_platform
 
 MODELS = Path(__file__).resolve().parents[2] / "models" / "ctcnet-s"
 REFERENCE = "newest"
+FRAME_PIXEL_SIZE_UM = 0.64
 
 
 def answers_of(runtime: Runtime, model: Path, cases: Path, work: Path) -> tuple[str, list[Answer]]:
@@ -41,6 +46,22 @@ def answers_of(runtime: Runtime, model: Path, cases: Path, work: Path) -> tuple[
         out.parent.mkdir(parents=True, exist_ok=True)
         runtime.run(model, cases, out)
     return read_answers(out)
+
+
+def int8_models(panels: Sequence[str], work: Path) -> tuple[list[Path], list[str]]:
+    """Crop graph and frame graph in INT8 for each panel, and what is to be said of them; kept in WORK."""
+    models, notes = [], []
+    for name in panels:
+        folder = work / "int8" / name
+        said = folder / "note.txt"
+        if not said.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            size = {"platform": load_platform("ome_tiff"), "pixel_size_um": FRAME_PIXEL_SIZE_UM}
+            graphs = write_graphs(MODELS.name, load_panel(name), folder, precision="int8", **size)
+            said.write_text(graphs.note, encoding="utf-8")
+        models += sorted(folder.glob("*.onnx"))
+        notes.append(said.read_text(encoding="utf-8"))
+    return models, notes
 
 
 def parity_rows(model: Path, runtimes: Mapping[str, Runtime], work: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -58,7 +79,8 @@ def parity_rows(model: Path, runtimes: Mapping[str, Runtime], work: Path) -> tup
     for name in track([name for name in runtimes if name != REFERENCE], f"{model.name} in each runtime"):
         runtime, found = answers_of(runtimes[name], model, cases, work)
         compared = compare_frames(expected, found, card) if graph == "frame" else [compare_crops(expected, found, card)]
-        rows += [{"model": model.name, "runtime": runtime, **row} for row in compared]
+        about = {"model": model.name, "panel": card.panel.name, "precision": card.precision, "runtime": runtime}
+        rows += [about | row for row in compared]
     print(f"{model.name}: reference {reference}")
     return graph, rows
 
@@ -66,7 +88,8 @@ def parity_rows(model: Path, runtimes: Mapping[str, Runtime], work: Path) -> tup
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for environments, inputs and answers")
-    parser.add_argument("--models", type=Path, nargs="+", default=sorted(MODELS.glob("*.onnx")))
+    parser.add_argument("--models", type=Path, nargs="*", default=sorted(MODELS.glob("*.onnx")))
+    parser.add_argument("--int8", nargs="+", default=[], metavar="PANEL", help="panels of four or five channels")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()
@@ -74,12 +97,14 @@ def main() -> None:
     names = dict.fromkeys((REFERENCE, *args.runtimes))
     runtimes = {name: make_runtime(name, work / "environments") for name in track(names, "environments")}
     tables: dict[str, list[dict[str, Any]]] = {}
-    for model in args.models:
+    int8, notes = int8_models(args.int8, work)
+    for model in (*args.models, *int8):
         graph, rows = parity_rows(model.resolve(), runtimes, work)
         tables.setdefault(graph, []).extend(rows)
     for graph, rows in tables.items():
         print_table(f"The {graph} graph in each runtime against onnxruntime {REFERENCE}; simulated cells", rows)
-    save_result(args.json, {"hardware": hardware(), **tables})
+    print("\n".join(notes))
+    save_result(args.json, {"hardware": hardware(), **tables, "notes": notes})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ctcnet.labels import load_schema
 from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
 from ctcnet.networks import build_classifier
 from ctcnet.panel import load_panel
-from ctcnet.runtime import OnnxPredictor, SessionSettings, classify_crops
+from ctcnet.runtime import FramePredictor, OnnxPredictor, SessionSettings, classify_crops
 from ctcnet.training.checkpoint import write_model
 
 pytestmark = pytest.mark.integration
@@ -81,6 +81,18 @@ def test_int8_and_half_precision_decide_as_float32(checkpoint, manifest, tmp_pat
     assert "int8 convolutions" in (tmp_path / "int8.README.md").read_text()
 
 
+def test_frame_graph_in_int8_is_written_and_verified(checkpoint, manifest, tmp_path, capsys):
+    file = tmp_path / "frame.onnx"
+    words = ["--frame", "--platform", "celltracks", "--int8", str(manifest)]
+    assert main(["export", str(checkpoint), "-o", str(file), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "parity with the scan on a simulated frame: all" in printed
+    assert "int8 beside float32 on 240 crops of 6 groups held out from the calibration (120 crops of 3" in printed
+    assert main(["verify", str(file)]) == 0
+    assert "pass" in capsys.readouterr().out
+    assert FramePredictor(file).card.float_layers == ("backbone.convolutions.0.0",)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -93,6 +105,14 @@ def test_int8_and_half_precision_decide_as_float32(checkpoint, manifest, tmp_pat
         (["--int8", "{manifest}", "--keep-float", "head"], "no layer of this name"),
         (["--int8", "{one_group}"], "groups"),
         (["--int8", "{store}"], "channels"),
+        (["--frame", "--pixel-size-um", "0.64", "--int8", "nowhere.csv"], "no such file or folder"),
+        (["--frame", "--pixel-size-um", "0.64", "--int8", "{manifest}", "--fp16"], "exclude each other"),
+        (["--frame", "--pixel-size-um", "0.64", "--keep-float", "head"], "needs --int8 or --fp16"),
+        (["--frame", "--pixel-size-um", "0.64", "--int8", "{few}"], "too few crops"),
+        (
+            ["--frame", "--pixel-size-um", "0.64", "--int8", "{manifest}", "--keep-float", "head"],
+            "no layer of this name",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_clear_error(checkpoint, manifest, tmp_path, capsys, options, expected):

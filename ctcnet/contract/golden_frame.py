@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ctcnet.contract.golden_values import difference, reading, refusal, score_difference, to_plain
 from ctcnet.contract.packed_array import pack_array, unpack_array
 from ctcnet.errors import ContractError, ModelFileError
 from ctcnet.runtime.frame_predictor import FramePredictor
@@ -53,8 +54,8 @@ class GoldenFrame:
     def to_text(self) -> str:
         """JSON of the metadata property `golden_frame`; NaN is null."""
         numbers = {name: getattr(self, name) for name in _TOLERANCES}
-        levels = {name: _plain(getattr(self, name)) for name in ("background", "scale")}
-        events = {name: _plain(values) for name, values in self.events._asdict().items()}
+        levels = {name: to_plain(getattr(self, name)) for name in ("background", "scale")}
+        events = {name: to_plain(values) for name, values in self.events._asdict().items()}
         return json.dumps({"frame": pack_array(self.frame), **levels, "events": events, **numbers})
 
 
@@ -67,19 +68,18 @@ def golden_frame_from_text(text: str, where: str | Path) -> GoldenFrame:
     Raises:
         ModelFileError: it is malformed.
     """
-    try:
+    with reading("frame", where):
         content = json.loads(text)
         frame = unpack_array(content["frame"], where)
         background, scale = (np.array(content[name], np.float32) for name in ("background", "scale"))
         types = {"kind": np.int32, "members": np.int32, "unassigned": np.bool_}
         columns = {name: np.array(content["events"][name], types.get(name, np.float32)) for name in COLUMNS}
         tolerances = {name: float(content[name]) for name in _TOLERANCES}
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as cause:
-        raise ModelFileError(f"golden frame is malformed ({cause})", where=where) from cause
     events = GoldenEvents(**columns)
-    fits = frame.ndim == 3 and frame.dtype == np.uint16 and events.x_px.ndim == 1 and events.probabilities.ndim == 2
-    fits = fits and background.shape == scale.shape == frame.shape[:1]
-    if not fits or {len(values) for values in events} != {len(events.x_px)} or not len(events.x_px):
+    number = events.x_px.size
+    fits = frame.ndim == 3 and frame.dtype == np.uint16 and background.shape == scale.shape == frame.shape[:1]
+    fits = fits and number > 0 and events.probabilities.ndim == 2 and len(events.probabilities) == number
+    if not fits or any(values.shape != (number,) for values in events if values is not events.probabilities):
         raise ModelFileError("golden frame has arrays that do not fit together", where=where)
     return GoldenFrame(frame, background, scale, events, **tolerances)
 
@@ -96,43 +96,29 @@ def check_golden_frame(golden: GoldenFrame, predictor: FramePredictor, where: st
     found = predictor.predict(golden.frame, golden.background, golden.scale)
     events = golden.events
     if len(found) != len(events.x_px):
-        raise _difference("events", where, str(len(events.x_px)), str(len(found)))
-    apart = np.hypot(found.x_px[None] - events.x_px[:, None], found.y_px[None] - events.y_px[:, None])
-    apart[found.kind[None] != events.kind[:, None]] = np.inf
-    rows = apart.argmin(axis=1)
-    if len(set(rows)) < len(rows) or apart.min(axis=1).max() > golden.position_tolerance_px:
-        event = int(apart.min(axis=1).argmax())
+        raise _refusal("events", where, len(events.x_px), len(found))
+    if found.probabilities.shape != events.probabilities.shape:
+        raise _refusal("probabilities", where, events.probabilities.shape, found.probabilities.shape)
+    apart = np.hypot(difference(events.x_px[:, None], found.x_px), difference(events.y_px[:, None], found.y_px))
+    apart[events.kind[:, None] != found.kind] = np.inf
+    rows, nearest = apart.argmin(axis=1), apart.min(axis=1)
+    if len(set(rows)) < len(rows) or nearest.max() > golden.position_tolerance_px:
+        event = int(nearest.argmax())
         stated = f"one at x {events.x_px[event]:.2f}, y {events.y_px[event]:.2f} px, kind {events.kind[event]}"
-        raise _difference("events", where, stated, "none within the tolerance")
-    difference = np.abs(found.probabilities[rows] - events.probabilities).max(axis=1)
-    score, stated_score = found.atypicality[rows], events.atypicality
-    unlike = np.abs(score - stated_score) / np.fmax(1, np.abs(stated_score))
-    unlike = np.where(np.isnan(score) & np.isnan(stated_score), 0.0, unlike)
+        raise _refusal("events", where, stated, "none within the tolerance")
+    probability = difference(events.probabilities, found.probabilities[rows]).max(axis=1)
+    atypicality = score_difference(events.atypicality, found.atypicality[rows])
     for name, wrong in (
-        ("probabilities", ~(difference <= golden.probability_tolerance)),
-        ("atypicality", ~(unlike <= golden.atypicality_tolerance)),
+        ("probabilities", ~(probability <= golden.probability_tolerance)),
+        ("atypicality", ~(atypicality <= golden.atypicality_tolerance)),
         ("unassigned", found.unassigned[rows] != events.unassigned),
         ("members", found.members[rows] != events.members),
     ):
         if wrong.any():
             event = int(np.flatnonzero(wrong)[0])
-            raise _difference(name, where, str(getattr(events, name)[event]), str(getattr(found, name)[rows][event]))
-    return float(difference.max())
+            raise _refusal(name, where, getattr(events, name)[event], getattr(found, name)[rows][event])
+    return float(probability.max())
 
 
-def _difference(what: str, where: str | Path, expected: str, found: str) -> ContractError:
-    return ContractError(
-        f"gives other {what} for its golden frame",
-        where=where,
-        expected=expected,
-        found=found,
-        fix="do not use it here: export it again, or bring onnxruntime up to date",
-    )
-
-
-def _plain(values: np.ndarray) -> list:
-    if values.ndim == 2:
-        return [_plain(row) for row in values]
-    if values.dtype.kind != "f":
-        return values.tolist()
-    return [None if np.isnan(value) else float(f"{value:.9g}") for value in values.tolist()]
+def _refusal(what: str, where: str | Path, expected: object, found: object) -> ContractError:
+    return refusal(what, "frame", where, expected, found)

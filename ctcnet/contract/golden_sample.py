@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ctcnet.contract.golden_values import difference, reading, refusal, score_difference, to_plain
 from ctcnet.contract.packed_array import pack_array, unpack_array
 from ctcnet.errors import ContractError, ModelFileError
 from ctcnet.runtime.predictions import Predictor
@@ -51,7 +51,7 @@ class GoldenSample:
 
     def to_text(self) -> str:
         """JSON of the metadata property `golden_sample`; NaN is null."""
-        cases = [{name: _plain(value) for name, value in case._asdict().items()} for case in self.cases]
+        cases = [{name: to_plain(value) for name, value in case._asdict().items()} for case in self.cases]
         tolerances = {
             "probability_tolerance": self.probability_tolerance,
             "atypicality_tolerance": self.atypicality_tolerance,
@@ -80,20 +80,23 @@ def golden_from_text(text: str, where: str | Path) -> GoldenSample:
     Raises:
         ModelFileError: it is malformed.
     """
-    try:
+    with reading("sample", where):
         content = json.loads(text)
         crops = unpack_array(content["crops"], where)
         cases = tuple(_case(case) for case in content["cases"])
         tolerances = [float(content[f"{name}_tolerance"]) for name in ("probability", "atypicality")]
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as cause:
-        raise ModelFileError(f"golden sample is malformed ({cause})", where=where) from cause
-    shapes = [(c.background.shape, c.scale.shape, len(c.probabilities), c.unassigned.shape) for c in cases]
-    fits = crops.ndim == 4 and crops.dtype == np.uint16 and len(crops) > 0
-    wanted = (crops.shape[1:2], crops.shape[1:2], len(crops), crops.shape[:1])
-    fits = fits and len(cases) > 0 and all(shape == wanted for shape in shapes)
-    if not fits or not all(c.probabilities.ndim == 2 and c.atypicality.shape == crops.shape[:1] for c in cases):
-        raise ModelFileError("golden sample has arrays that do not fit together", where=where, found=str(shapes))
+    fits = crops.ndim == 4 and crops.dtype == np.uint16 and len(crops) > 0 and len(cases) > 0
+    if not fits or not all(_fits(case, crops) for case in cases):
+        found = str([tuple(values.shape for values in case) for case in cases])
+        raise ModelFileError("golden sample has arrays that do not fit together", where=where, found=found)
     return GoldenSample(crops, cases, *tolerances)
+
+
+def _fits(case: GoldenCase, crops: np.ndarray) -> bool:
+    number, channels = crops.shape[:2]
+    p = case.probabilities
+    levels, answers = (case.background.shape, case.scale.shape), (case.unassigned.shape, case.atypicality.shape)
+    return p.ndim == 2 and len(p) == number and set(levels) == {(channels,)} and set(answers) == {(number,)}
 
 
 def check_golden(sample: GoldenSample, predictor: Predictor, dtype: np.dtype, where: str | Path) -> GoldenDifference:
@@ -112,61 +115,24 @@ def check_golden(sample: GoldenSample, predictor: Predictor, dtype: np.dtype, wh
     for number, case in enumerate(sample.cases):
         found = predictor.predict(sample.crops.astype(dtype), case.background, case.scale)
         if found.probabilities.shape != case.probabilities.shape:
-            raise _difference("probabilities", where, number, 0, case.probabilities.shape, found.probabilities.shape)
-        difference = _apart(case.probabilities, found.probabilities).max(axis=1)
-        _refuse("probabilities", difference, sample.probability_tolerance, case.probabilities, found[0], where, number)
-        worst_probability = max(worst_probability, float(difference.max()))
-        difference = _apart(case.atypicality, found.atypicality) / np.fmax(1, np.abs(case.atypicality))
-        _refuse(
-            "atypicality", difference, sample.atypicality_tolerance, case.atypicality, found.atypicality, where, number
-        )
-        worst_atypicality = max(worst_atypicality, float(difference.max()))
-        other = case.unassigned != found.unassigned
-        _refuse("unassigned", other.astype(float), 0.0, case.unassigned, found.unassigned, where, number)
+            raise _refusal("probabilities", where, number, 0, case.probabilities.shape, found.probabilities.shape)
+        probability = difference(case.probabilities, found.probabilities).max(axis=1)
+        atypicality = score_difference(case.atypicality, found.atypicality)
+        for name, wrong in (
+            ("probabilities", ~(probability <= sample.probability_tolerance)),
+            ("atypicality", ~(atypicality <= sample.atypicality_tolerance)),
+            ("unassigned", case.unassigned != found.unassigned),
+        ):
+            if wrong.any():
+                crop = int(np.flatnonzero(wrong)[0])
+                raise _refusal(name, where, number, crop, getattr(case, name)[crop], getattr(found, name)[crop])
+        worst_probability = max(worst_probability, float(probability.max()))
+        worst_atypicality = max(worst_atypicality, float(atypicality.max()))
     return GoldenDifference(len(sample.crops) * len(sample.cases), worst_probability, worst_atypicality)
 
 
-def _apart(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Absolute difference; 0 where both are NaN, infinite where one alone is no finite number."""
-    same = np.isnan(expected) & np.isnan(found)
-    with np.errstate(invalid="ignore"):
-        return np.where(same, 0.0, np.nan_to_num(np.abs(expected - found), nan=np.inf))
-
-
-def _refuse(
-    what: str,
-    difference: np.ndarray,
-    tolerance: float,
-    expected: np.ndarray,
-    found: np.ndarray,
-    where: str | Path,
-    case: int,
-) -> None:
-    """Raise ContractError with the first crop whose difference is above the tolerance."""
-    outside = np.flatnonzero(~(difference <= tolerance))
-    if outside.size:
-        crop = int(outside[0])
-        raise _difference(what, where, case, crop, expected[crop], found[crop])
-
-
-def _difference(
-    what: str, where: str | Path, case: int, crop: int, expected: Sequence | np.ndarray, found: Sequence | np.ndarray
-) -> ContractError:
-    return ContractError(
-        f"gives other {what} for its golden sample, case {case + 1}, crop {crop + 1}",
-        where=where,
-        expected=str(expected),
-        found=str(found),
-        fix="do not use it here: export it again, or bring onnxruntime up to date",
-    )
-
-
-def _plain(values: np.ndarray) -> list[Any]:
-    if values.dtype == bool:
-        return values.tolist()
-    if values.ndim == 2:
-        return [_plain(row) for row in values]
-    return [None if np.isnan(value) else float(f"{value:.9g}") for value in values.tolist()]
+def _refusal(what: str, where: str | Path, case: int, crop: int, expected: object, found: object) -> ContractError:
+    return refusal(what, f"sample, case {case + 1}, crop {crop + 1}", where, expected, found)
 
 
 def _case(content: dict[str, Any]) -> GoldenCase:

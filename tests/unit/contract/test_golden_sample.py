@@ -94,6 +94,14 @@ def test_malformed_samples_are_refused(sample, changes):
         golden_from_text(json.dumps(content), "m.onnx")
 
 
+@pytest.mark.parametrize("name", ["background", "probabilities", "unassigned", "atypicality"])
+def test_a_number_in_place_of_an_array_is_refused(sample, name):
+    content = json.loads(sample.to_text())
+    content["cases"][0][name] = 0
+    with pytest.raises(ModelFileError, match="fit together"):
+        golden_from_text(json.dumps(content), "m.onnx")
+
+
 def test_ragged_answers_are_refused(sample):
     ragged = replace(sample, cases=(sample.cases[0]._replace(unassigned=np.array([True])),))
     with pytest.raises(ModelFileError, match="fit together"):

@@ -69,6 +69,20 @@ def test_another_answer_is_refused(golden, graph, column, change):
         check_golden_frame(replace(golden, events=events), graph, "m.onnx")
 
 
+@pytest.mark.parametrize("place", [np.nan, np.inf])
+def test_an_event_without_a_place_is_refused(golden, graph, place):
+    x_px = golden.events.x_px.copy()
+    x_px[0] = place
+    with pytest.raises(ContractError, match="other events"):
+        check_golden_frame(replace(golden, events=golden.events._replace(x_px=x_px)), graph, "m.onnx")
+
+
+def test_other_classes_are_refused(golden, graph):
+    events = golden.events._replace(probabilities=golden.events.probabilities[:, :2])
+    with pytest.raises(ContractError, match="other probabilities"):
+        check_golden_frame(replace(golden, events=events), graph, "m.onnx")
+
+
 def test_a_missing_event_is_refused(golden, graph):
     fewer = golden.events._make(values[1:] for values in golden.events)
     with pytest.raises(ContractError, match="other events"):
@@ -80,4 +94,12 @@ def test_malformed_text_is_refused(golden, key):
     content = json.loads(golden.to_text())
     content[key] = {"x_px": 3}
     with pytest.raises(ModelFileError, match=r"golden frame|array"):
+        golden_frame_from_text(json.dumps(content), "m.onnx")
+
+
+@pytest.mark.parametrize("column", ["x_px", "kind", "probabilities", "atypicality"])
+def test_a_number_in_place_of_a_column_is_refused(golden, column):
+    content = json.loads(golden.to_text())
+    content["events"][column] = 0
+    with pytest.raises(ModelFileError, match="fit together"):
         golden_frame_from_text(json.dumps(content), "m.onnx")

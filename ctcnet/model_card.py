@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -270,7 +271,7 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
                 "conformal": _conformal_from(content.get("conformal")),
             }
         )
-    except (TypeError, ValueError, KeyError, AttributeError) as cause:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as cause:
         raise ModelFileError(
             f"card is malformed ({cause})", where=where, fix="train or export the model again"
         ) from cause
@@ -297,17 +298,39 @@ def _folds(card: ModelCard) -> bool:
     )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
 def _check_card(card: ModelCard, where: str | Path) -> None:
     channels = len(card.panel.channels)
     levels = card.normalization
     classes = len(card.labels.classes)
     conformal = card.conformal or ConformalCard((0.5,) * classes, (0.5,) * classes, (0,) * classes)
+    data = card.training_data
+    texts = (card.name, card.backbone, card.software_version, card.licence, card.intended_use, data.sha256)
+    numbers = (card.temperature, card.unassigned_below, card.guard_band, card.pixel_size_um, levels.floor)
+    counts = data.crops_per_class
     checks = (
+        (all(isinstance(text, str) for text in texts), "names, versions, licence and hashes as text"),
+        (all(map(_is_number, numbers)), "temperature, threshold, guard band, pixel size and floor as finite numbers"),
+        (isinstance(counts, Mapping) and all(map(_is_number, counts.values())), "a number of crops per class"),
+        (
+            data.simulated is None or isinstance(data.simulated, bool),
+            "whether the crops are simulated: true, false, null",
+        ),
+        (
+            isinstance(card.validation, Mapping) and isinstance(card.training_settings, Mapping),
+            "figures, settings by name",
+        ),
         (levels.mode in MODES, f"mode is one of {', '.join(MODES)}"),
-        (levels.mode == "per_crop" or levels.background is not None, "levels for modes other than per_crop"),
+        (
+            levels.mode == "per_crop" or None not in (levels.background, levels.scale),
+            "background and scale for modes other than per_crop",
+        ),
         (levels.background is None or len(levels.background) == channels, "one background per channel"),
         (levels.scale is None or len(levels.scale) == channels, "one scale per channel"),
-        (levels.scale is None or min(levels.scale) > 0, "scales above 0"),
+        (levels.scale is None or all(value > 0 for value in levels.scale), "scales above 0"),
         (len(card.training_prior) == len(card.labels.classes), "one prior per class"),
         (abs(sum(card.training_prior) - 1) < 1e-3, "priors that add up to 1"),
         (card.temperature > 0, "a temperature above 0"),

@@ -106,11 +106,35 @@ def test_page_says_research_use_and_simulated(tmp_path: Path):
         {"normalization": NormalizationCard("other", (1.0,) * 4, (1.0,) * 4, 1.0)},
         {"normalization": NormalizationCard("fixed", (1.0,) * 3, (1.0,) * 4, 1.0)},
         {"normalization": NormalizationCard("fixed", (1.0,) * 4, (0.0,) * 4, 1.0)},
+        {"normalization": NormalizationCard("fixed", (1.0,) * 4, (), 1.0)},
+        {"normalization": NormalizationCard("cartridge", (1.0,) * 4, None, 1.0)},
+        {"guard_band": "wide"},
+        {"unassigned_below": float("nan")},
+        {"temperature": 10**400},
+        {"licence": None},
+        {"validation": [0.9]},
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(changes):
     with pytest.raises(ModelFileError, match="contradicts"):
         card_from_dict(replace(_card(), **changes).to_dict())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"simulated": "yes"}, {"sha256": 7}, {"crops_per_class": [20] * 5}, {"crops_per_class": {"ctc": "many"}}],
+)
+def test_training_data_of_other_types_are_refused(changes):
+    content = _card().to_dict()
+    with pytest.raises(ModelFileError, match="contradicts"):
+        card_from_dict({**content, "training_data": {**content["training_data"], **changes}})
+
+
+def test_levels_too_large_for_a_float_are_refused():
+    content = _card().to_dict()
+    content["normalization"]["scale"][0] = 10**400
+    with pytest.raises(ModelFileError, match="malformed"):
+        card_from_dict(content)
 
 
 def test_unknown_and_missing_keys_are_named():

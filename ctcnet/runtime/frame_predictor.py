@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.model_card import ModelCard
-from ctcnet.runtime.onnx_predictor import check_level, read_card
+from ctcnet.runtime.onnx_predictor import check_level, check_sizes, read_card
 from ctcnet.runtime.session import ModelSession, SessionSettings
 
 INPUTS = ("frame", "background", "scale", "max_events")
@@ -106,6 +107,9 @@ class FramePredictor:
                 fix="use a file written by ctcnet export --frame",
             )
         self.card: ModelCard = read_card(self.properties, path)
+        channels, classes = len(self.card.panel.channels), len(self.card.labels.classes)
+        sizes = {"probabilities": (classes,), "mean": (channels,), "snr": (channels,)}
+        check_sizes(self._session, sizes, path)
         self.frame_pixel_size_um = _pixel_size_um(self.properties.get("frame_pixel_size_um", ""), path)
 
     def predict(
@@ -156,11 +160,15 @@ class FramePredictor:
 
 def _pixel_size_um(text: str, path: str | Path) -> float:
     try:
-        return float(text)
-    except ValueError as cause:
+        size_um = float(text)
+    except ValueError:
+        size_um = math.nan
+    if not 0 < size_um < math.inf:
         raise ModelFileError(
             "does not say the pixel size of its frames",
             where=path,
-            expected="the metadata property 'frame_pixel_size_um'",
+            expected="the metadata property 'frame_pixel_size_um', a number above 0",
+            found=text or "nothing",
             fix="export the model again",
-        ) from cause
+        )
+    return size_um

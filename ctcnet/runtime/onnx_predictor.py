@@ -54,7 +54,15 @@ class OnnxPredictor:
         self.properties = self._session.properties
         self.card: ModelCard = read_card(self.properties, path)
         self.input_dtype = _check_graph(self._session, path)
-        _check_sizes(self._session, self.card, path)
+        channels, side = len(self.card.panel.channels), self.card.crop_size_px
+        sizes = {
+            "crops": (channels, side, side),
+            "probabilities": (len(self.card.labels.classes),),
+            "unassigned": (),
+            "atypicality": (),
+            "embedding": (None,),
+        }
+        check_sizes(self._session, sizes, path)
         self.cartridge_reference = _read_reference(self._session, path)
 
     def predict(
@@ -164,18 +172,26 @@ def _check_graph(session: ModelSession, path: str | Path) -> np.dtype:
     return _DTYPES[inputs["crops"].type]
 
 
-def _check_sizes(session: ModelSession, card: ModelCard, path: str | Path) -> None:
-    """Raise ModelFileError where the graph's sizes, as far as they are fixed, are not those on the card."""
+def check_sizes(session: ModelSession, wanted: Mapping[str, tuple[int | None, ...]], path: str | Path) -> None:
+    """Check that the graph's inputs and outputs have the sizes that the card calls for.
+
+    Args:
+        session: the graph.
+        wanted: by name, sizes after the first axis; None for any.
+        path: file that the error names.
+
+    Raises:
+        ModelFileError: another number of axes, or another size where the graph fixes it.
+    """
     nodes = {node.name: node for node in (*session.inputs, *session.outputs)}
-    channels, side = len(card.panel.channels), card.crop_size_px
-    wanted = {"crops": (channels, side, side), "probabilities": (len(card.labels.classes),)}
     for name, sizes in wanted.items():
-        found = tuple(nodes[name].shape[1:])
-        if len(found) != len(sizes) or any(isinstance(f, int) and f != w for f, w in zip(found, sizes, strict=True)):
+        found = nodes[name].shape
+        pairs = zip(found[1:], sizes, strict=False)
+        if len(found) != 1 + len(sizes) or any(isinstance(f, int) and w not in (None, f) for f, w in pairs):
             raise ModelFileError(
                 f"has a card that does not fit its graph: size of '{name}' after the first axis",
                 where=path,
                 expected=f"{sizes}, by the card",
-                found=f"{found}, in the graph",
+                found=f"{tuple(found)} with it, in the graph",
                 fix="export the model again",
             )

@@ -165,6 +165,29 @@ def test_each_predictor_wants_its_own_graph(exported):
         OnnxPredictor(exported.model)
 
 
+def _four_classes(card: dict) -> dict:
+    labels = card["labels"] | {"classes": card["labels"]["classes"][:4]}
+    return card | {"labels": labels, "training_prior": [0.25] * 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("ctcnet_card", lambda text: json.dumps(_four_classes(json.loads(text))), "size of 'probabilities'"),
+        ("frame_pixel_size_um", lambda text: "nan", "pixel size"),
+        ("frame_pixel_size_um", lambda text: "-0.6", "pixel size"),
+        ("frame_pixel_size_um", lambda text: "small", "pixel size"),
+    ],
+)
+def test_metadata_that_do_not_fit_the_graph_are_refused(exported, tmp_path, name, change, words):
+    model = onnx.load(str(exported.model))
+    entry = next(entry for entry in model.metadata_props if entry.key == name)
+    entry.value = change(entry.value)
+    onnx.save_model(model, str(tmp_path / "changed.onnx"))
+    with pytest.raises(ModelFileError, match=words):
+        FramePredictor(tmp_path / "changed.onnx")
+
+
 def test_failed_gate_leaves_no_file(make_predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(frame_parity, "LARGEST_DISTANCE_PX", -1.0)
     with pytest.raises(ParityError, match="scan's events"):

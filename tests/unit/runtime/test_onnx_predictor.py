@@ -142,3 +142,20 @@ def test_graph_with_other_outputs_is_refused(write_linear_model):
     onnx.save_model(model, str(path))
     with pytest.raises(ModelFileError, match="inputs or outputs"):
         OnnxPredictor(path)
+
+
+@pytest.mark.parametrize("name", ["atypicality", "embedding"])
+def test_output_of_another_number_of_axes_is_refused(write_linear_model, name):
+    import onnx
+
+    path = write_linear_model()
+    model = onnx.load(str(path))
+    output = next(value for value in model.graph.output if value.name == name)
+    shape = output.type.tensor_type.shape.dim
+    if len(shape) == 2:
+        del shape[1]
+    else:
+        shape.add(dim_value=1)
+    onnx.save_model(model, str(path))
+    with pytest.raises(ModelFileError):
+        OnnxPredictor(path)

@@ -77,10 +77,13 @@ def check_made_with(properties: Mapping[str, str], where: str | Path) -> list[di
         content = None
     keys = {"name", "version", "licence"}
     if not isinstance(content, list) or not all(
-        isinstance(entry, dict) and set(entry) == keys and all(isinstance(value, str) for value in entry.values())
+        isinstance(entry, dict)
+        and set(entry) == keys
+        and all(isinstance(value, str) for value in entry.values())
+        and entry["name"]
         for entry in content
     ):
-        raise _difference("made_with", "a JSON list of name, version, licence", text, where)
+        raise _difference("made_with", "a JSON list of name, version, licence, none without a name", text, where)
     return content
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctcnet.errors import ContractError, OutputError, SettingError
 from ctcnet.extras import import_extra
+from ctcnet.output import new_output_file
 from ctcnet.runtime.signature_file import SignatureFile, read_signature, signature_path
 
 if TYPE_CHECKING:
@@ -44,15 +45,8 @@ def sign(model: Path, content: bytes, key: Ed25519PrivateKey) -> SignatureFile:
     found = SignatureFile(
         sha256(content).hexdigest(), key_id(key.public_key()), base64.b64encode(key.sign(content)).decode("ascii")
     )
-    path = signature_path(model)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with new_output_file(signature_path(model), overwrite=True) as part:
         part.write_text(found.to_text(), encoding="utf-8")
-        os.replace(part, path)
-    except OSError as cause:
-        raise OutputError(f"could not be written ({cause.strerror})", where=path, fix="see to the disk") from cause
-    finally:
-        part.unlink(missing_ok=True)
     return found
 
 

@@ -71,6 +71,12 @@ def test_every_field_must_say_what_is_so(exported, name):
     assert caught.value.where == str(exported)
 
 
+def test_a_program_without_a_name_is_refused(exported):
+    programs = json.dumps([{"name": "", "version": "1", "licence": "MIT"}])
+    with pytest.raises(ContractError, match="made_with"):
+        list(verify(set_property(exported, "made_with", programs)))
+
+
 def test_unknown_field_is_refused(exported):
     with pytest.raises(ContractError, match="colour"):
         list(verify(set_property(exported, "colour", "red")))

@@ -1,5 +1,6 @@
 import io
-from base64 import b64encode
+import zipfile
+from base64 import b64decode, b64encode
 
 import numpy as np
 import pytest
@@ -70,6 +71,19 @@ def _array_alone() -> bytes:
     stream = io.BytesIO()
     np.save(stream, np.ones(3))
     return stream.getvalue()
+
+
+def test_compressed_arrays_and_broken_headers_are_refused(reference):
+    stream = io.BytesIO()
+    np.savez_compressed(stream, cartridges=np.array(100), **reference.fit._asdict())
+    with pytest.raises(ModelFileError, match="compressed"):
+        reference_from_text(b64encode(stream.getvalue()).decode(), WIDTH, "m.onnx")
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(b64decode(reference.to_text()))) as sound, zipfile.ZipFile(stream, "w") as broken:
+        for name in sound.namelist():
+            broken.writestr(name, sound.read(name).replace(b"'shape': (", b"'shape':(("))  # ends within a bracket
+    with pytest.raises(ModelFileError, match="damaged"):
+        reference_from_text(b64encode(stream.getvalue()).decode(), WIDTH, "m.onnx")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ctcnet.cli.models import find_model, is_shipped, load_checkpoint, load_shipped, panel_is_needed
+from ctcnet.cli.models import find_source, is_shipped, load_checkpoint, load_shipped, panel_is_needed
 from ctcnet.cli.precision import add_precision_options, check_precision, reduced_lines, reduction
-from ctcnet.errors import ModelFileError, SettingError
+from ctcnet.errors import SettingError
 from ctcnet.extras import import_extra
 from ctcnet.panel import Panel, load_panel
 
@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export and print the worst difference."""
     _check_frame_options(args)
-    path = find_model(args.checkpoint)
+    path = find_source(args.checkpoint)
     panel = _panel(args.panel, path)
     check_precision(args, path)
     import_extra("torch", "train")
@@ -95,15 +95,10 @@ def _export_frame(args: argparse.Namespace, path: Path, panel: Panel | None) -> 
         overwrite=args.overwrite,
         reduction=reduction(args, panel, predictor.card),
     )
-    parity = result.parity
     print(
         f"wrote {result.model} ({result.model.stat().st_size / 1e6:.2f} MB), {result.card.name}, {result.readme.name}"
     )
-    print(
-        f"for frames of {size_um:g} um per pixel; parity with the scan on a simulated frame: all {parity.matched} "
-        f"events found within {parity.distance_px:.2g} px, worst difference {parity.probability_difference:.2g} in a "
-        f"probability, {parity.flips_inside} decisions differ in the guard band, none outside it"
-    )
+    print(f"for frames of {size_um:g} um per pixel; parity with the scan: {result.parity.to_text()}")
     _print_reduced(result.reduced)
     return 0
 
@@ -126,13 +121,14 @@ def _check_frame_options(args: argparse.Namespace) -> None:
         raise SettingError("is for the frame graph alone", where=f"--{given[0].replace('_', '-')}", fix="add --frame")
     if args.frame and args.input_dtype != "uint16":
         raise SettingError("a frame graph takes raw uint16 frames", where="--input-dtype", found=args.input_dtype)
+    if args.frame and args.opset != 18:
+        raise SettingError("a frame graph is written at opset 18", where="--opset", found=str(args.opset))
 
 
 def _panel(name: str | None, path: Path) -> Panel | None:
     """Panel to specialise a shipped model to; None for a checkpoint, which has its own.
 
     Raises:
-        ModelFileError: the model is neither.
         ModelPanelError: a shipped model without a panel.
         SettingError: a checkpoint with one.
     """
@@ -140,10 +136,6 @@ def _panel(name: str | None, path: Path) -> Panel | None:
         if name is None:
             raise panel_is_needed(path)
         return load_panel(name)
-    if path.suffix != ".ckpt":
-        raise ModelFileError(
-            "is no checkpoint", where=path, expected="a .ckpt file, a run folder or the name of a shipped model"
-        )
     if name is not None:
         raise SettingError(
             "--panel is for shipped models alone",

@@ -91,6 +91,20 @@ def find_model(path: str | Path) -> Path:
     return path
 
 
+def find_source(path: str | Path) -> Path:
+    """Path of a model that files are made from, as `find_model` gives it.
+
+    Raises:
+        ModelFileError: it is an ONNX file; also as in `find_model`.
+    """
+    found = find_model(path)
+    if found.suffix == ".onnx":
+        raise ModelFileError(
+            "is no checkpoint", where=found, expected="a .ckpt file, a run folder or the name of a shipped model"
+        )
+    return found
+
+
 def onnx_file(path: Path) -> Path:
     """The path of an ONNX file, for verbs that take nothing else.
 

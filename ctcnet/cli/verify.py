@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -28,38 +29,65 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check step by step and print what was found."""
-    from ctcnet.cli.models import find_model, onnx_file
+    from ctcnet.cli.models import find_source, onnx_file
     from ctcnet.contract.signing import read_public_key
     from ctcnet.contract.verification import verify
-    from ctcnet.errors import CtcnetError, MissingExtraError
 
     path = onnx_file(args.model)
     public_key = None if args.key is None else read_public_key(args.key)
-    source = None if args.against is None else find_model(args.against)
-    try:
-        for name, found in verify(path, public_key):
-            print(f"{name + ':':15s}{found}")
-        if source is not None:
-            print(f"{'parity:':15s}{_compare(path, source)}")
-    except MissingExtraError:
-        raise
-    except CtcnetError as difference:
-        print(f"FAILED: {difference}")
+    source = None if args.against is None else find_source(args.against)
+    if not _passes(verify(path, public_key)):
         return 1
+    if source is not None:
+        _check_precision(path)
+        if not _passes(_parity(path, source)):
+            return 1
     print(f"pass: {path}. For research use only.")
     return 0
 
 
-def _compare(path: Path, source: Path) -> str:
-    """Compare with the model that the file was made from; what was found, in words."""
+def _passes(steps: Iterator[tuple[str, str]]) -> bool:
+    """Print what each step found; whether none failed."""
+    from ctcnet.errors import CtcnetError, MissingExtraError
+
+    try:
+        for name, found in steps:
+            print(f"{name + ':':15s}{found}")
+    except MissingExtraError:
+        raise
+    except CtcnetError as difference:
+        print(f"FAILED: {difference}")
+        return False
+    return True
+
+
+def _check_precision(path: Path) -> None:
+    """Raise SettingError where a file holds a model of reduced precision: it answers otherwise than its checkpoint."""
+    from ctcnet.errors import SettingError
+    from ctcnet.runtime.model_file import read_model_file
+    from ctcnet.runtime.onnx_predictor import read_card
+
+    precision = read_card(read_model_file(path).properties, path).precision
+    if precision != "float32":
+        raise SettingError(
+            "--against compares models in float32 alone",
+            where=path,
+            found=precision,
+            fix="leave --against out: this file was compared with the float32 model when it was made",
+        )
+
+
+def _parity(path: Path, source: Path) -> Iterator[tuple[str, str]]:
+    """Compare with the model that the file was made from; gives what was found, in words."""
     from ctcnet.cli.models import is_shipped, load_checkpoint, load_shipped
     from ctcnet.errors import ModelPanelError
     from ctcnet.extras import import_extra
-    from ctcnet.runtime import OnnxPredictor
+    from ctcnet.runtime import FramePredictor, OnnxPredictor
+    from ctcnet.runtime.model_file import read_model_file
 
     import_extra("torch", "train")
-    check_parity = import_extra("ctcnet.export.parity", "train").check_parity
-    exported = OnnxPredictor(path)
+    is_frame = read_model_file(path).properties["graph"] == "frame"
+    exported = FramePredictor(path) if is_frame else OnnxPredictor(path)
     reference = load_shipped(source, exported.card.panel) if is_shipped(source) else load_checkpoint(source)
     if reference.card.panel != exported.card.panel or reference.card.labels != exported.card.labels:
         raise ModelPanelError(
@@ -68,4 +96,9 @@ def _compare(path: Path, source: Path) -> str:
             expected=f"{', '.join(reference.card.panel.markers)}; {', '.join(reference.card.labels.classes)}",
             found=f"{', '.join(exported.card.panel.markers)}; {', '.join(exported.card.labels.classes)}",
         )
-    return check_parity(reference, exported, path, exported.input_dtype).to_text()
+    if isinstance(exported, FramePredictor):
+        check_file = import_extra("ctcnet.export.frame_parity", "train").check_frame_file
+        yield "parity", check_file(reference, exported, path).to_text()
+    else:
+        check_parity = import_extra("ctcnet.export.parity", "train").check_parity
+        yield "parity", check_parity(reference, exported, path, exported.input_dtype).to_text()

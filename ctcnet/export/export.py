@@ -11,7 +11,7 @@ import torch
 
 from ctcnet.contract.golden_sample import check_golden
 from ctcnet.contract.sbom import sbom_path
-from ctcnet.errors import SettingError
+from ctcnet.errors import OutputError, SettingError
 from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
 from ctcnet.export.golden_crops import golden_sample
 from ctcnet.export.onnx_file import metadata, trace, write_model
@@ -124,7 +124,7 @@ def check_export_output(output: str | Path, *, overwrite: bool) -> tuple[Path, P
 
     Raises:
         SettingError: `output` does not end in .onnx.
-        OutputError: a file exists already or cannot be written.
+        OutputError: a file exists already, cannot be written or is a folder.
     """
     output = Path(output)
     if output.suffix != ".onnx":
@@ -132,6 +132,8 @@ def check_export_output(output: str | Path, *, overwrite: bool) -> tuple[Path, P
     card, readme = output.with_suffix(".card.json"), output.with_suffix(".README.md")
     for path in (output, card, readme, signature_path(output), sbom_path(output)):
         check_output(path, overwrite=overwrite)
+        if path.is_dir():
+            raise OutputError("is a folder", where=path, expected="the path of a file", fix="choose another place")
     return output, card, readme
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.spatial import KDTree
 
-from ctcnet.errors import ParityError
+from ctcnet.errors import ContractError, ParityError
 from ctcnet.export.parity import decision_flips
 from ctcnet.export.simulated_frame import simulated_frame
 from ctcnet.runtime import FrameEvents, FramePredictor, Predictions, Predictor
@@ -17,6 +18,8 @@ from ctcnet.runtime.frame_predictor import MAX_EVENTS
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.pipeline.crop_cutting import CropCutter
+from ctcnet.scan.platform import load_platform
+from ctcnet.scan.preprocess.spillover import unmixing_matrix
 
 FRAME_SHAPE, SEED = (640, 512), 0
 LARGEST_DISTANCE_PX = 0.5
@@ -57,6 +60,14 @@ class FrameParity:
             and self.flips_inside <= MOST_IN_BAND * self.scan_events
         )
 
+    def to_text(self) -> str:
+        """What was found where both give the same events, in words."""
+        return (
+            f"all {self.matched} events of a simulated frame found within {self.distance_px:.2g} px, worst difference "
+            f"{self.probability_difference:.2g} in a probability, {self.flips_inside} decisions differ in the guard "
+            "band, none outside it"
+        )
+
 
 def check_frame_parity(
     predictor: Predictor,
@@ -92,6 +103,29 @@ def check_frame_parity(
             fix="report this with the checkpoint; no file was kept",
         )
     return parity
+
+
+def check_frame_file(predictor: Predictor, graph: FramePredictor, where: str | Path) -> FrameParity:
+    """As `check_frame_parity`, with the detector and the spillover of the platform that the file names.
+
+    Raises:
+        SettingError: no platform of that name is known here.
+        ContractError: its detector has other settings than the file states.
+        ParityError: file and scan differ.
+    """
+    platform = load_platform(graph.properties.get("platform", ""))
+    settings, stated = json.dumps(asdict(platform.detection)), graph.properties.get("detection", "")
+    if settings != stated:
+        raise ContractError(
+            f"was made for other settings than the platform '{platform.name}' has here",
+            where=where,
+            expected=settings,
+            found=stated,
+            fix="export it again for this platform",
+        )
+    detector = EventDetector(platform.detection, predictor.card.panel.roles, graph.frame_pixel_size_um)
+    unmixing = unmixing_matrix(platform, predictor.card.panel)
+    return check_frame_parity(predictor, detector, unmixing, graph, where)
 
 
 def scan_events(

@@ -44,6 +44,8 @@ def test_output_is_checked_before_the_checkpoint_is_read(checkpoint, tmp_path, c
     assert "exists already" in _fails(capsys, checkpoint, "-o", tmp_path / "m.onnx")
     assert "ends in .onnx" in _fails(capsys, checkpoint, "-o", tmp_path / "m.pt")
     assert "cannot be written" in _fails(capsys, checkpoint, "-o", checkpoint / "m.onnx")
+    (tmp_path / "other.README.md").mkdir()
+    assert "is a folder" in _fails(capsys, checkpoint, "-o", tmp_path / "other.onnx", "--overwrite")
 
 
 @pytest.mark.parametrize("option", [("--pixel-size-um", "0.6"), ("--platform", "celltracks")])
@@ -56,3 +58,7 @@ def test_frame_graph_takes_raw_counts_alone(checkpoint, tmp_path, capsys):
     words = ["export", str(checkpoint), "-o", str(tmp_path / "m.onnx"), "--frame", "--input-dtype", "float32"]
     assert main(words) == 2
     assert "takes raw uint16 frames" in capsys.readouterr().err
+
+
+def test_frame_graph_has_one_opset(checkpoint, tmp_path, capsys):
+    assert "at opset 18" in _fails(capsys, checkpoint, "-o", tmp_path / "m.onnx", "--frame", "--opset", "17")

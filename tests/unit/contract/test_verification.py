@@ -128,3 +128,13 @@ def test_verb_prints_the_card(exported, capsys, two_channel_card):
     assert "research use only" in capsys.readouterr().out
     assert main(["card", "ctcnet-s", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "ctcnet-s"
+
+
+def test_other_onnx_files_and_files_of_reduced_precision_are_compared_with_nothing(exported, tmp_path, capsys):
+    assert main(["verify", str(exported), "--against", str(exported)]) == 2
+    assert "is no checkpoint" in capsys.readouterr().err
+    (tmp_path / "best.ckpt").touch()
+    card = json.loads(read_model_file(exported).properties["ctcnet_card"]) | {"precision": "fp16"}
+    set_property(set_property(exported, "ctcnet_card", json.dumps(card)), "precision", "fp16")
+    assert main(["verify", str(exported), "--against", str(tmp_path / "best.ckpt")]) == 2
+    assert "float32 alone" in capsys.readouterr().err

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ctcnet.contract.fields import FIELDS
-from ctcnet.errors import ModelFileError, ModelPanelError, ParityError, SettingError
+from ctcnet.errors import ContractError, ModelFileError, ModelPanelError, ParityError, SettingError
 from ctcnet.export import frame_parity
 from ctcnet.export.frame_export import export_frame_graph, frame_pixel_size_um
-from ctcnet.export.frame_parity import compare_events, scan_events
+from ctcnet.export.frame_parity import check_frame_file, compare_events, scan_events
 from ctcnet.export.simulated_frame import simulated_frame
 from ctcnet.panel import load_panel
 from ctcnet.runtime import FramePredictor, OnnxPredictor, SessionSettings
@@ -186,6 +186,21 @@ def test_metadata_that_do_not_fit_the_graph_are_refused(exported, tmp_path, name
     onnx.save_model(model, str(tmp_path / "changed.onnx"))
     with pytest.raises(ModelFileError, match=words):
         FramePredictor(tmp_path / "changed.onnx")
+
+
+def test_file_is_compared_with_its_checkpoint(exported, graph, make_predictor, monkeypatch):
+    parity = check_frame_file(make_predictor(), graph, exported.model)
+    assert parity == exported.parity
+    assert f"all {parity.matched} events" in parity.to_text()
+    other = make_predictor()
+    with torch.no_grad():
+        other.network.head.weight.mul_(-3)
+    with pytest.raises(ParityError, match="scan's events"):
+        check_frame_file(other, graph, exported.model)
+    for name, value, error in (("detection", "{}", ContractError), ("platform", "unheard", SettingError)):
+        monkeypatch.setitem(graph.properties, name, value)
+        with pytest.raises(error):
+            check_frame_file(make_predictor(), graph, exported.model)
 
 
 def test_failed_gate_leaves_no_file(make_predictor, tmp_path, monkeypatch):

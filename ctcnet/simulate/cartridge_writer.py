@@ -222,13 +222,17 @@ def _numbers(
     frame_mm2 = grid.frame_width_px * grid.frame_height_px * grid.pixel_size_um**2 * 1e-6
     width_um, height_um = (size * grid.pixel_size_um - 2 * rim_um for size in (grid.width_px, grid.height_px))
     frames = max(0.0, width_um) * max(0.0, height_um) * 1e-6 / frame_mm2
-    if nuclei_per_frame / frame_mm2 > MOST_NUCLEI_PER_MM2:
-        raise SettingError(
-            "is more than lies side by side",
-            where="nuclei_per_frame",
-            expected=f"{int(MOST_NUCLEI_PER_MM2 * frame_mm2)} at most in frames of this size",
-            found=str(nuclei_per_frame),
-        )
+    most = MOST_NUCLEI_PER_MM2 * frame_mm2
+    asked = {"nuclei_per_frame": (nuclei_per_frame, most), "debris_per_frame": (debris_per_frame, most)}
+    asked |= {where: (number, most * frames) for where, number in rare.items() if frames > 0}
+    for where, (number, limit) in asked.items():
+        if number > limit:
+            raise SettingError(
+                "is more than lies side by side",
+                where=where,
+                expected=f"{int(limit)} at most in frames of this size and number",
+                found=str(number),
+            )
     return EventNumbers(**rare, leukocytes=round(nuclei_per_frame * frames), debris=round(debris_per_frame * frames))
 
 

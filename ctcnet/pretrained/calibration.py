@@ -28,6 +28,8 @@ from ctcnet.uncertainty import Atypicality, TypicalFeatures, fit_atypicality, ty
 
 SEED = 20_261_121
 """Far from the seeds of training streams, which are small numbers."""
+CARTRIDGE_SEED = 20_261_120
+"""Of the cartridges of `CartridgeReference`; another one than that of `simulated_crops`, to which nothing is fitted."""
 CONFORMAL_ALPHA: tuple[float, ...] = (0.1, 0.01, 0.1, 0.1, 0.05)
 """Share of the crops of each of `composition.CLASSES` whose conformal set may lack it. Least for leukocytes, of
 which there are thousands for each CTC, and less for debris, of which there are hundreds: a call of a CTC has to exclude
@@ -212,7 +214,7 @@ def _cartridges(
         return None
     features = [
         cartridge_features(embedding, np.ones(len(embedding), bool))[0]
-        for embedding in leukocyte_embeddings(card, network, panel, SEED + 1, cartridges)
+        for embedding in leukocyte_embeddings(card, network, panel, CARTRIDGE_SEED, cartridges)
     ]
     return fit_cartridges(features)
 

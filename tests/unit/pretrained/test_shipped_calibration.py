@@ -6,9 +6,12 @@ import torch
 
 from ctcnet.model_card import fold_matrix
 from ctcnet.networks.probabilities import Probabilities
+from ctcnet.pretrained import simulated_crops
 from ctcnet.pretrained.calibration import (
+    CARTRIDGE_SEED,
     GROUP_CROPS,
     GROUPS,
+    SEED,
     WHEN_MADE,
     calibrated,
     folded_labels,
@@ -39,3 +42,7 @@ def test_shipped_panels_have_crops_enough_to_know_coverage_within_a_point():
     held = sum(piece % WHEN_MADE.fitted_every != 0 for piece in range(WHEN_MADE.pieces))
     shares = class_frequencies(StreamSettings((), 64, 0.6, groups=GROUPS, group_crops=GROUP_CROPS))
     assert min(shares) * held * GROUPS * GROUP_CROPS >= 3600
+
+
+def test_crops_to_judge_by_are_not_those_that_answers_were_fitted_to():
+    assert simulated_crops.SEED not in (SEED, CARTRIDGE_SEED)

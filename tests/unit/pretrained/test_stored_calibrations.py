@@ -40,8 +40,17 @@ def test_stored_calibration_gives_the_answers_of_a_fresh_one_without_simulating(
         np.testing.assert_array_equal(getattr(read.predict(crops), name), getattr(fresh.predict(crops), name))
 
 
-def test_a_panel_without_a_stored_calibration_is_calibrated(stored):
-    assert specialise.specialise(stored, load_panel("hdsca4")).card.conformal is not None
+def test_a_panel_without_a_stored_calibration_is_calibrated(stored, monkeypatch):
+    asked = []
+
+    def calibrate(card, network, panel, mode):
+        asked.append((panel, mode))
+        return calibration.calibrate(card, network, panel, mode)
+
+    monkeypatch.setattr(specialise, "calibrate", calibrate)
+    panel = load_panel("hdsca4").network_panel()
+    assert specialise.specialise(stored, panel).card.panel == panel
+    assert asked == [(panel, "cartridge")]
 
 
 def test_a_changed_or_missing_file_is_refused(stored):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_predictor(
     check_threads(threads)
     path = find_model(path)
     if path.suffix == ".onnx":
-        return OnnxPredictor(path, SessionSettings(_onnx_provider(device), threads))
+        return _load_onnx(path, device, threads)
     if is_shipped(path):
         return load_shipped(path, panel, device, threads)
     return load_checkpoint(path, device, threads)
@@ -222,9 +223,11 @@ def panel_of_images(name: str | None, source: str | Path, card: ModelCard) -> Pa
     return None if is_store(Path(source)) else replace(card.panel, pixel_size_um=None)
 
 
-def _onnx_provider(device: str) -> str:
-    if device != "auto":
-        return device
+def _load_onnx(path: Path, device: str, threads: int | None) -> Predictor:
+    """Load an ONNX file; a runtime that offers CUDA where there is no device does not answer, and 'auto' is the CPU."""
     import onnxruntime
 
-    return "cuda" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
+    if device == "auto" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        with suppress(ModelFileError):  # of the device; where it is the file's, the CPU has it too
+            return OnnxPredictor(path, SessionSettings("cuda", threads))
+    return OnnxPredictor(path, SessionSettings("cpu" if device == "auto" else device, threads))

@@ -46,3 +46,21 @@ def test_store_has_its_own_panel_and_other_sources_take_the_models(write_linear_
     named = panel_of_images("sarcoma", tmp_path, card)
     assert named is not None
     assert named.name == "sarcoma"
+
+
+def test_auto_is_the_cpu_where_cuda_is_offered_and_no_device_is_there(write_linear_model, monkeypatch):
+    import onnxruntime
+
+    real = onnxruntime.InferenceSession
+
+    def without_a_device(content, options, providers):
+        if providers == ["CUDAExecutionProvider"]:
+            raise RuntimeError("no CUDA-capable device is detected")
+        return real(content, options, providers=providers)
+
+    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", without_a_device)
+    assert isinstance(load_predictor(write_linear_model(), "auto", threads=1), OnnxPredictor)
+    with pytest.raises(ModelFileError, match="no CUDA-capable device"):
+        load_predictor(write_linear_model(), "cuda", threads=1)

@@ -6,7 +6,7 @@ import pytest
 
 from ctcnet.crops import LabelledCrops
 from ctcnet.errors import ParityError, SettingError
-from ctcnet.export import Reduction, export_predictor, precision
+from ctcnet.export import Reduction, export_predictor, precision, precision_gate
 from ctcnet.export.quantise import Quantiser
 from ctcnet.export.reference_crops import divide
 from ctcnet.runtime import OnnxPredictor, SessionSettings
@@ -91,6 +91,15 @@ def test_gate_names_the_layer_that_spoils_the_model_and_leaves_no_file(deep_pred
     with pytest.raises(ParityError, match=r"--keep-float third \(\d+ decisions differ .* reduced, 0 without"):
         export_predictor(deep_predictor, tmp_path / "m.onnx", reduction=Reduction("int8", divide(crops, "crops")))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_model_that_need_not_pass_is_written_with_what_the_gate_found(deep_predictor, crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision_gate, "MOST_FLIPS", -1)
+    asked = Reduction("int8", divide(crops, "crops"), must_pass=False)
+    result = export_predictor(deep_predictor, tmp_path / "m.onnx", reduction=asked)
+    assert result.reduced is not None
+    assert "decisions differ outside the guard band" in result.reduced.gate.failures[0]
+    assert OnnxPredictor(result.model, SessionSettings(threads=1)).card.precision == "int8"
 
 
 def test_crops_without_labels_are_judged_by_decisions_alone(deep_predictor, crops, tmp_path):

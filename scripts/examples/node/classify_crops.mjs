@@ -6,6 +6,7 @@
 // panel, row after row; sizes as in the model's metadata. BACKGROUND and SCALE are the cartridge's levels in counts,
 // one number per channel, as 55,53.5,51,52,47; left out, the model's own are used.
 import { readFile } from 'node:fs/promises';
+import { readLevels } from './levels.mjs';
 import { openModel } from './runtime.mjs';
 
 const BATCH = 64;
@@ -32,10 +33,7 @@ if (!Number.isInteger(count)) {
 }
 const counts = new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 
-const levels = (text) => {
-  const values = text === undefined ? new Float32Array(channels).fill(NaN) : Float32Array.from(text.split(','), Number);
-  return new ort.Tensor('float32', values, [values.length]);
-};
+const levels = (text) => new ort.Tensor('float32', readLevels(text, channels), [channels]);
 
 console.log(`# For research use only. Model ${metadata.name}, channels ${metadata.panel}`);
 console.log(['crop', 'class', 'unassigned', 'atypicality', ...classes.map((name) => `p_${name}`)].join(','));

@@ -4,6 +4,7 @@
 //
 // FRAME.u16 and the levels are described in ../README.md.
 import { readFile } from 'node:fs/promises';
+import { readLevels } from './levels.mjs';
 import { openModel } from './runtime.mjs';
 
 const web = process.argv.includes('--web');
@@ -26,10 +27,7 @@ if (bytes.length !== 2 * channels * height * width) {
   process.exit(2);
 }
 const counts = new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
-const levels = (text) => {
-  const values = text === undefined ? new Float32Array(channels).fill(NaN) : Float32Array.from(text.split(','), Number);
-  return new ort.Tensor('float32', values, [values.length]);
-};
+const levels = (text) => new ort.Tensor('float32', readLevels(text, channels), [channels]);
 
 const events = await session.run({
   frame: new ort.Tensor('uint16', counts, [channels, height, width]),

@@ -23,10 +23,13 @@ def new_key_pair(name: str | Path) -> tuple[Path, Path]:
     """Make a key pair: `<name>.pem`, private, readable by its owner alone, and `<name>.pub.pem`, to be given away.
 
     Raises:
+        SettingError: the name is empty, or that of a folder.
         OutputError: one of the files exists already, which is never replaced, or cannot be written.
         MissingExtraError: without the extra 'sign'.
     """
     ed25519, serialization = _ed25519(), _serialization()
+    if not os.path.basename(name):
+        raise SettingError("a pair of keys needs a name", where="--new-key", found=f"'{name}'")
     private_path, public_path = Path(f"{name}.pem"), Path(f"{name}.pub.pem")
     for path in (private_path, public_path):
         if os.path.lexists(path):

@@ -115,6 +115,14 @@ def test_verb_makes_keys(tmp_path, capsys):
     assert read_private_key(tmp_path / "mine.pem")
 
 
+@pytest.mark.parametrize("name", ["", "keys/"])
+def test_keys_need_a_name(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert _main("sign", "--new-key", name) == 2
+    assert "needs a name" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_files_are_no_keys(keys, tmp_path):
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,51 +62,55 @@ def plain_convolutions(graph: onnx.GraphProto, nodes: Iterable[str]) -> list[Con
 
 
 def input_moments(
-    model: onnx.ModelProto, convolutions: Sequence[Convolution], feeds: Sequence[Feed]
-) -> dict[str, InputMoments]:
-    """Mean and covariance of what the filters of each convolution see, by name of the node.
+    model: onnx.ModelProto, reduced: onnx.ModelProto, layer: Convolution, feeds: Sequence[Feed]
+) -> InputMoments | None:
+    """What the filters of a convolution see; None where they have more than `MOST_WEIGHTS`.
 
     Args:
-        model: the float32 model.
-        convolutions: of it; those with filters of more than `MOST_WEIGHTS` are left out.
+        model: the float32 model, of which the layer is.
+        reduced: the same in reduced precision, with a node of the same name.
+        layer: the convolution.
         feeds: inputs of the graph, at least one.
     """
+    size = layer.weights[0].size
+    if size > MOST_WEIGHTS:
+        return None
+    given = next(node.input[0] for node in reduced.graph.node if node.name == layer.node)
+    number, total, products = 0, np.zeros(2 * size), np.zeros((size, 2 * size))
+    rng = np.random.default_rng(0)
+    for values in zip(_values(model, layer.given, feeds), _values(reduced, given, feeds), strict=True):
+        seen, seen_reduced = _patches(np.stack(values), layer, rng)
+        both = np.hstack([seen_reduced, seen])
+        number += len(both)
+        total += both.sum(axis=0, dtype=np.float64)
+        products += seen_reduced.T @ both
+    reduced_mean, mean = np.split(total / number, 2)
+    covariance, cross = np.split(products / number - np.outer(reduced_mean, total / number), 2, axis=1)
+    return InputMoments(mean, reduced_mean, covariance, cross)
+
+
+def _values(model: onnx.ModelProto, name: str, feeds: Sequence[Feed]) -> Iterator[np.ndarray]:
+    """A value inside a graph, for each feed."""
     import onnx
     import onnxruntime
 
-    small = [layer for layer in convolutions if layer.weights[0].size <= MOST_WEIGHTS]
-    if not small:
-        return {}
-    names = sorted({layer.given for layer in small})
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
-    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    shown.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # no notes on outputs without a shape
     session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    rng, number = np.random.default_rng(0), dict.fromkeys((layer.node for layer in small), 0)
-    sums = {layer.node: np.zeros(layer.weights[0].size) for layer in small}
-    products = {layer.node: np.zeros((layer.weights[0].size,) * 2) for layer in small}
     for feed in feeds:
-        given = dict(zip(names, session.run(names, feed), strict=True))
-        for layer in small:
-            patches = _patches(np.asarray(given[layer.given]), layer, rng)
-            number[layer.node] += len(patches)
-            sums[layer.node] += patches.sum(axis=0, dtype=np.float64)
-            products[layer.node] += patches.T @ patches
-    means = {name: total / number[name] for name, total in sums.items()}
-    return {
-        name: InputMoments(mean, products[name] / number[name] - np.outer(mean, mean)) for name, mean in means.items()
-    }
+        yield np.asarray(session.run([name], feed)[0])
 
 
-def _patches(values: np.ndarray, layer: Convolution, rng: np.random.Generator) -> np.ndarray:
-    """What the filters see of (N, I, H, W) at `PATCHES` random places; float32 (places, I * K * K)."""
+def _patches(values: np.ndarray, layer: Convolution, rng: np.random.Generator) -> list[np.ndarray]:
+    """What the filters see of each of (M, N, I, H, W) at `PATCHES` random places; float32 (places, I * K * K) each."""
     top, left, bottom, right = layer.pads
-    padded = np.pad(values, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, layer.weights.shape[2:], (2, 3))
-    windows = windows[:, :, :: layer.strides[0], :: layer.strides[1]]
-    count, _, height, width = windows.shape[:4]
+    padded = np.pad(values, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, layer.weights.shape[2:], (3, 4))
+    windows = windows[:, :, :, :: layer.strides[0], :: layer.strides[1]]
+    _, count, _, height, width = windows.shape[:5]
     places = rng.choice(count * height * width, min(PATCHES, count * height * width), replace=False)
     crop, row, column = np.unravel_index(places, (count, height, width))
-    return windows[crop, :, row, column].reshape(len(places), -1)
+    return [model[crop, :, row, column].reshape(len(places), -1) for model in windows]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ctcnet.export.layer_inputs import Feed, input_moments, plain_convolutions
-from ctcnet.export.layers import Layer, reducible, trunk_nodes
+from ctcnet.export.layers import Layer, trunk_nodes
 from ctcnet.export.onnx_file import for_old_runtimes, quiet
 from ctcnet.export.weight_rounding import RoundedWeights, round_weights
 
@@ -35,8 +34,12 @@ class Quantiser:
 
     def to_int8(self, layers: Iterable[Layer]) -> onnx.ModelProto:
         """The model with these layers, of `ctcnet.export.layers.reducible`, in INT8."""
+        layers = list(layers)
         reduced = self._quantised(layers)
-        _set_weights(reduced.graph, self._rounded)
+        for layer in plain_convolutions(self._model.graph, [layer.node for layer in layers]):
+            moments = input_moments(self._model, reduced, layer, self._feeds)
+            rounded = round_weights(layer.weights.reshape(len(layer.bias), -1), layer.bias, moments)
+            _set_weights(reduced.graph, layer.node, rounded)
         return for_old_runtimes(reduced)
 
     def _quantised(self, layers: Iterable[Layer]) -> onnx.ModelProto:
@@ -69,35 +72,21 @@ class Quantiser:
             )
             return onnx.load(str(reduced))
 
-    @cached_property
-    def _rounded(self) -> Mapping[str, RoundedWeights]:
-        """Weights of each convolution by name of its node; they do not depend on which others are in INT8."""
-        names = [layer.node for layer in reducible(self._model.graph)]
-        convolutions = plain_convolutions(self._model.graph, names)
-        moments = input_moments(self._model, convolutions, self._feeds)
-        return {
-            layer.node: round_weights(layer.weights.reshape(len(layer.bias), -1), layer.bias, moments.get(layer.node))
-            for layer in convolutions
-        }
 
-
-def _set_weights(graph: onnx.GraphProto, rounded: Mapping[str, RoundedWeights]) -> None:
-    """Put weights into the convolutions of a quantised graph that are in INT8."""
+def _set_weights(graph: onnx.GraphProto, name: str, rounded: RoundedWeights) -> None:
+    """Put weights into a convolution of a quantised graph."""
     import onnx
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
-    for node in graph.node:
-        if node.name not in rounded or node.input[1] not in makers:
-            continue
-        given, weights, bias = (makers[name].input for name in node.input)
-        new = rounded[node.name]
-        step = onnx.numpy_helper.to_array(constants[given[1]]) * new.scale
-        for name, values in (
-            (weights[0], new.weights),
-            (weights[1], new.scale),
-            (bias[0], np.round(new.bias / step)),
-            (bias[1], step),
-        ):
-            old = onnx.numpy_helper.to_array(constants[name])
-            constants[name].CopyFrom(onnx.numpy_helper.from_array(values.astype(old.dtype).reshape(old.shape), name))
+    node = next(node for node in graph.node if node.name == name)
+    given, weights, bias = (makers[value].input for value in node.input)
+    step = onnx.numpy_helper.to_array(constants[given[1]]) * rounded.scale
+    for place, values in (
+        (weights[0], rounded.weights),
+        (weights[1], rounded.scale),
+        (bias[0], np.round(rounded.bias / step)),
+        (bias[1], step),
+    ):
+        old = onnx.numpy_helper.to_array(constants[place])
+        constants[place].CopyFrom(onnx.numpy_helper.from_array(values.astype(old.dtype).reshape(old.shape), place))

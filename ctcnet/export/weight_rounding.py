@@ -15,10 +15,18 @@ DAMPING = 0.01
 
 
 class InputMoments(NamedTuple):
-    """Mean (D,) and covariance (D, D) of the inputs of filters of D weights, float64."""
+    """What filters of D weights see in the float32 model and in that of reduced precision, float64.
+
+    Attributes:
+        mean, reduced_mean: (D,) of either.
+        covariance: (D, D) in the reduced model.
+        cross: (D, D) covariance of the inputs in the reduced model with those in the float32 one.
+    """
 
     mean: np.ndarray
+    reduced_mean: np.ndarray
     covariance: np.ndarray
+    cross: np.ndarray
 
 
 class RoundedWeights(NamedTuple):
@@ -38,8 +46,9 @@ class RoundedWeights(NamedTuple):
 def round_weights(weights: np.ndarray, bias: np.ndarray, inputs: InputMoments | None) -> RoundedWeights:
     """Round filters to integers with one scale each.
 
-    What is lost by rounding one weight is made good, as far as it goes, by those that are not rounded yet and at last
-    by the bias, so that the answers to the inputs seen stay as they were (GPTQ, Frantar et al. 2023).
+    First the weights are fitted to give the float32 model's answers from the reduced model's inputs. What is then lost
+    by rounding one weight is made good, as far as it goes, by those that are not rounded yet and at last by the bias
+    (GPTQ, Frantar et al. 2023).
 
     Args:
         weights: (O, D) float.
@@ -49,19 +58,24 @@ def round_weights(weights: np.ndarray, bias: np.ndarray, inputs: InputMoments | 
     weights = weights.astype(np.float64)
     scale, limits = _scales(np.abs(weights))
     if inputs is None:
-        rounded, mean = np.clip(np.round(weights / scale[:, None]), -limits, limits), np.zeros(weights.shape[1])
+        rounded = np.clip(np.round(weights / scale[:, None]), -limits, limits)
     else:
-        rounded, mean = _rounded_in_turn(weights, scale, limits, inputs.covariance), inputs.mean
-    lost = (weights - rounded * scale[:, None]) @ mean
-    return RoundedWeights(rounded.astype(np.int8), scale.astype(np.float32), (bias + lost).astype(np.float32))
+        damped = _damped(inputs.covariance)
+        fitted = weights + np.linalg.solve(damped, (inputs.cross - inputs.covariance) @ weights.T).T
+        rounded = _rounded_in_turn(fitted, scale, limits, damped)
+        bias = bias + weights @ inputs.mean - (rounded * scale[:, None]) @ inputs.reduced_mean
+    return RoundedWeights(rounded.astype(np.int8), scale.astype(np.float32), bias.astype(np.float32))
+
+
+def _damped(covariance: np.ndarray) -> np.ndarray:
+    size = DAMPING * np.diag(covariance).mean() + np.finfo(np.float32).tiny
+    return covariance + size * np.eye(len(covariance))
 
 
 def _rounded_in_turn(weights: np.ndarray, scale: np.ndarray, limits: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Integers (O, D) of weights, those of the inputs that vary most first; the others take over what is lost."""
-    variance = np.diag(covariance)
-    order = np.argsort(-variance, kind="stable")
-    damped = covariance + (DAMPING * variance.mean() + np.finfo(np.float32).tiny) * np.eye(len(variance))
-    spread = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    order = np.argsort(-np.diag(covariance), kind="stable")
+    spread = np.linalg.cholesky(np.linalg.inv(covariance[np.ix_(order, order)])).T
     left, rounded = weights[:, order], np.empty(weights.shape)
     for place, column in enumerate(order):
         limit = limits[:, column]

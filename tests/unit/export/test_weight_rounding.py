@@ -20,8 +20,11 @@ def _case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rng.normal(size=(FILTERS, INPUTS)), rng.normal(size=FILTERS), inputs
 
 
-def _moments(inputs: np.ndarray) -> InputMoments:
-    return InputMoments(inputs.mean(axis=0), np.cov(inputs.T, bias=True))
+def _moments(inputs: np.ndarray, reduced: np.ndarray | None = None) -> InputMoments:
+    reduced = inputs if reduced is None else reduced
+    centred = reduced - reduced.mean(axis=0)
+    products = centred.T @ centred, centred.T @ (inputs - inputs.mean(axis=0))
+    return InputMoments(inputs.mean(axis=0), reduced.mean(axis=0), *(value / len(inputs) for value in products))
 
 
 def _error(rounded, weights, bias, inputs) -> float:
@@ -35,6 +38,20 @@ def test_answers_to_the_inputs_seen_stay(seed):
     nearest = round_weights(weights, bias, None)
     in_turn = round_weights(weights, bias, _moments(inputs[:2000]))
     assert _error(in_turn, weights, bias, inputs[2000:]) < 0.6 * _error(nearest, weights, bias, inputs[2000:])
+
+
+def test_weights_make_good_what_the_layers_before_have_changed():
+    weights, bias, inputs = _case(0)
+    reduced = 0.9 * inputs + 0.3
+    aware = round_weights(weights, bias, _moments(inputs, reduced))
+    unaware = round_weights(weights, bias, _moments(inputs))
+    expected = inputs @ weights.T + bias
+
+    def error(rounded) -> float:
+        answers = reduced @ (rounded.weights * rounded.scale[:, None]).T + rounded.bias
+        return float(np.sqrt(np.mean((answers - expected) ** 2)))
+
+    assert error(aware) < 0.5 * error(unaware)
 
 
 def test_without_inputs_each_weight_is_rounded_by_itself():
@@ -64,6 +81,6 @@ def test_one_large_weight_leaves_the_others_eight_bits():
 
 def test_inputs_that_never_differ_are_no_obstacle():
     weights, bias, _ = _case(1)
-    dark = InputMoments(np.zeros(INPUTS), np.zeros((INPUTS, INPUTS)))
+    dark = _moments(np.zeros((10, INPUTS)))
     nearest, rounded = round_weights(weights, bias, None), round_weights(weights, bias, dark)
     np.testing.assert_array_equal(rounded.weights, nearest.weights)

@@ -3,9 +3,9 @@
     python scripts/make_ctcnet_s.py --out models/ctcnet-s
 
 Two networks are trained on a stream of simulated crops of random panels: one on crops normalised with the levels of
-their cartridge, and from its weights one on crops normalised each by itself (display merges). Then the model is
-specialised to the five-colour and the CellSearch panel and exported. About an hour on 2 CPU cores; a GPU is used where
-there is one.
+their cartridge, in its last steps with bounded activations (for INT8), and from its weights one on crops normalised
+each by itself (display merges). Then the model is specialised to the five-colour and the CellSearch panel and exported.
+About an hour on 2 CPU cores; a GPU is used where there is one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from torch import Tensor
 import ctcnet
 from ctcnet.export.export import export_predictor
 from ctcnet.labels import load_schema
+from ctcnet.networks.bounded_relu import UNBOUNDED
 from ctcnet.panel import Panel, load_panel
 from ctcnet.pretrained.calibration import WHEN_MADE, Calibration, calibrate
 from ctcnet.pretrained.specialise import check_panel, mode_for, panel_network, specialise
@@ -46,6 +47,8 @@ PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6",
 """Shipped panels that half of the stream shows."""
 EXPORTED = {"model.onnx": "ctc5", "model_cellsearch4.onnx": "cellsearch4"}
 CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
+STAGES = ("unbounded", "cartridge", "per_crop")
+"""Trainings, in the order of their seeds."""
 
 
 def stream_settings(per_crop: bool) -> StreamSettings:
@@ -68,15 +71,15 @@ class Trained(NamedTuple):
     record: dict[str, Any]
 
 
-def train(args: argparse.Namespace, mode: str, settings: UniversalSettings, start: Trained | None) -> Trained:
-    """Train one network; one that `args.work` holds already is taken as is, if it was trained with these settings."""
-    seed = 2 * args.seed + (mode == "per_crop")
+def train(args: argparse.Namespace, stage: str, settings: UniversalSettings, start: Trained | None) -> Trained:
+    """Train one of `STAGES`; what `args.work` holds already is taken as is, if it was trained with these settings."""
+    seed = len(STAGES) * args.seed + STAGES.index(stage)
     workers = 0 if torch.cuda.is_available() else args.workers
-    stream = stream_settings(mode == "per_crop")
+    stream = stream_settings(stage == "per_crop")
     recipe = {"seed": seed, "workers": workers, "effects": list(Effects.all().names), "started": start is not None}
     recipe |= {"network": asdict(settings), "stream": asdict(stream)}
     recipe = json.loads(json.dumps(recipe))
-    weights_file, record_file = (args.work / f"{mode}{ending}" for ending in (".safetensors", ".json"))
+    weights_file, record_file = (args.work / f"{stage}{ending}" for ending in (".safetensors", ".json"))
     if weights_file.is_file() and record_file.is_file():
         record = json.loads(record_file.read_text(encoding="utf-8"))
         if record["recipe"] != recipe:
@@ -111,27 +114,33 @@ def main() -> None:
         help="folder of finished networks; one that is there is not trained again",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=16000, help="of the network for cartridges")
+    parser.add_argument("--steps", type=int, default=16000, help="of the network for cartridges, without bounds")
+    parser.add_argument("--bounded-steps", type=int, default=4000, help="of the same with bounded activations")
     parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    first = UniversalSettings(args.steps)
-    second = UniversalSettings(args.per_crop_steps, optimizer=OptimizerSettings(1e-3, warmup_epochs=1.0))
-    cartridge = train(args, "cartridge", first, None)
-    per_crop = train(args, "per_crop", second, cartridge)
+    further = OptimizerSettings(1e-3, warmup_epochs=1.0)
+    unbounded = train(args, "unbounded", UniversalSettings(args.steps, activation_limit=UNBOUNDED), None)
+    cartridge = train(args, "cartridge", UniversalSettings(args.bounded_steps, optimizer=further), unbounded)
+    per_crop = train(args, "per_crop", UniversalSettings(args.per_crop_steps, optimizer=further), cartridge)
+    steps = args.steps + args.bounded_steps
     stream = stream_settings(False)
     used = stream.parts * stream.part_crops / stream.uses
     training: dict[str, Any] = {
         "command": f"python scripts/make_ctcnet_s.py --out models/ctcnet-s --seed {args.seed} --steps {args.steps} "
-        f"--per-crop-steps {args.per_crop_steps} --workers {args.workers} --threads {args.threads}",
+        f"--bounded-steps {args.bounded_steps} --per-crop-steps {args.per_crop_steps} --workers {args.workers} "
+        f"--threads {args.threads}",
         "seed": args.seed,
-        "crops": round(args.steps * used),
+        "crops": round(steps * used),
         "crops_per_crop_mode": round(args.per_crop_steps * used),
-        "groups": round(args.steps * used / stream.group_crops),
+        "groups": round(steps * used / stream.group_crops),
         "uses_of_each_crop": stream.uses,
-        "minutes": {"cartridge": cartridge.record["minutes"], "per_crop": per_crop.record["minutes"]},
+        "minutes": {
+            stage: trained.record["minutes"]
+            for stage, trained in (("unbounded", unbounded), ("cartridge", cartridge), ("per_crop", per_crop))
+        },
         "hardware": cartridge.record["hardware"],
         "date": date.today().isoformat(),
         "effects": list(Effects.all().names),

@@ -1,6 +1,6 @@
 """The own compact network for deployment: plain convolutions, merged from training branches, and stain statistics.
 
-About 7.5 million multiply-accumulates at 64 px and 5 channels. No depthwise convolution and no activation but ReLU: on
+About 7.5 million multiply-accumulates at 64 px and 5 channels. No depthwise convolution and no activation but a bounded ReLU: on
 CPUs both cost more than they save, and INT8 gains nothing from depthwise.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ctcnet.networks.backbone import Backbone
 from ctcnet.networks.batch_norm import BatchNorm2d, fold_batch_norm
+from ctcnet.networks.bounded_relu import BoundedReLU
 from ctcnet.networks.registry import register_backbone
 from ctcnet.networks.reparam import BranchedConv, merge_branches
 from ctcnet.networks.stain_statistics import INPUT_LIMIT, StainStatistics
@@ -40,19 +40,20 @@ class CompactNetwork(Backbone):
         super().__init__()
         self.stem = PanelStem(roles, STEM_WIDTH, kernel_size=4, stride=4, padding=0)
         self.stem_norm = BatchNorm2d(STEM_WIDTH)
+        self.stem_activation = BoundedReLU()
         layers: list[nn.Module] = []
         width = STEM_WIDTH
         for stage, (stage_width, depth) in enumerate(STAGES):
             for position in range(depth):
                 stride = 2 if stage > 0 and position == 0 else 1
-                layers += [BranchedConv(width, stage_width, stride), nn.ReLU()]
+                layers += [BranchedConv(width, stage_width, stride), BoundedReLU()]
                 width = stage_width
         self.stages = nn.Sequential(*layers)
         self.statistics = StainStatistics(roles, STATISTICS_WIDTH, shape_dropout=SHAPE_DROPOUT)
         self.embedding_dim = 2 * width + STATISTICS_WIDTH
 
     def forward(self, x: Tensor, presence: Tensor | None = None, sample_seed: Tensor | None = None) -> Tensor:
-        maps = self.stages(F.relu(self.stem_norm(self.stem(x.clamp(max=INPUT_LIMIT), presence))))
+        maps = self._maps(self.stem(x.clamp(max=INPUT_LIMIT), presence))
         return _embed(maps, self.statistics(x, presence, sample_seed))
 
     def forward_panels(
@@ -69,7 +70,7 @@ class CompactNetwork(Backbone):
             (sum of N_i, D) float embedding, in order.
         """
         stems = torch.cat([self.stem(x.clamp(max=INPUT_LIMIT), chosen=chosen) for x, chosen in parts])
-        maps = self.stages(F.relu(self.stem_norm(stems)))
+        maps = self._maps(stems)
         statistics = self.statistics
         with torch.autocast(maps.device.type, enabled=False):
             projected = torch.cat(
@@ -80,6 +81,9 @@ class CompactNetwork(Backbone):
             )
             amounts = statistics.finish(projected)
         return _embed(maps, amounts)
+
+    def _maps(self, stems: Tensor) -> Tensor:
+        return self.stages(self.stem_activation(self.stem_norm(stems)))
 
     def deployable(self) -> nn.Module:
         return _DeployedCompact(copy.deepcopy(self).eval())
@@ -95,7 +99,9 @@ class _DeployedCompact(nn.Module):
     def __init__(self, trained: CompactNetwork) -> None:
         super().__init__()
         stem = fold_batch_norm(nn.Sequential(trained.stem.specialise(), trained.stem_norm).eval())
-        self.convolutions = nn.Sequential(stem, nn.ReLU(), merge_branches(trained.stages)).eval()
+        self.convolutions = nn.Sequential(
+            stem, trained.stem_activation.deployable(), merge_branches(trained.stages)
+        ).eval()
         self.statistics = trained.statistics
 
     def forward(self, x: Tensor) -> Tensor:

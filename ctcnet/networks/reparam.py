@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ctcnet.networks.batch_norm import BatchNorm2d
+from ctcnet.networks.bounded_relu import BoundedReLU
 
 
 class BranchedConv(nn.Module):
@@ -52,5 +53,11 @@ class BranchedConv(nn.Module):
 
 
 def merge_branches(layers: nn.Sequential) -> nn.Sequential:
-    """The same layers with every `BranchedConv` merged; layers without branches are shared with the original."""
-    return nn.Sequential(*[layer.merged() if isinstance(layer, BranchedConv) else layer for layer in layers])
+    """The same layers with every `BranchedConv` merged and every activation as one operator; others are shared."""
+    return nn.Sequential(*[_merged(layer) for layer in layers])
+
+
+def _merged(layer: nn.Module) -> nn.Module:
+    if isinstance(layer, BranchedConv):
+        return layer.merged()
+    return layer.deployable() if isinstance(layer, BoundedReLU) else layer

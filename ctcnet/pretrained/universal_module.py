@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ctcnet.networks.bounded_relu import LIMIT, set_limit
 from ctcnet.pretrained.universal_network import build_universal, logits_of_parts
 from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import Part
@@ -27,6 +28,7 @@ class UniversalSettings:
         dropout: probability of dropping a feature of the embedding.
         label_smoothing: share of each target spread evenly over the classes.
         ema_decay: of the moving average that becomes the model.
+        activation_limit: bound of the activations, see `ctcnet.networks.bounded_relu`.
         optimizer: see `OptimizerSettings`; its warm-up is that of `warmup_steps`.
     """
 
@@ -35,6 +37,7 @@ class UniversalSettings:
     dropout: float = 0.1
     label_smoothing: float = 0.01
     ema_decay: float = 0.999
+    activation_limit: float = LIMIT
     optimizer: OptimizerSettings = OptimizerSettings(warmup_epochs=1.0)  # noqa: RUF009  (frozen)
 
 
@@ -52,6 +55,7 @@ class UniversalModule(LightningModule):
         network = build_universal(len(CLASSES), settings.dropout)
         if start is not None:
             network.load_state_dict(start)
+        set_limit(network, settings.activation_limit)
         self.network = network.to(memory_format=torch.channels_last)  # pyright: ignore
         self.average: nn.Module = averaged_copy(self.network)
 

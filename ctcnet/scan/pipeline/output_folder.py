@@ -31,9 +31,9 @@ def check_scan_output(path: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if resume and overwrite:
         raise OutputError("--resume and --overwrite exclude each other", where=path)
-    if path.is_file():
-        raise OutputError("is a file", where=path, expected="the path of a folder", fix="choose another place")
     try:
+        if path.is_file():
+            raise OutputError("is a file", where=path, expected="the path of a folder", fix="choose another place")
         if not (resume and (path / RUN_FILE).is_file()):
             _check_new(path, overwrite)
         if (path / _LOCK_FILE).is_file():

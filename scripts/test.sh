@@ -8,7 +8,7 @@ make_node_packages
 export NO_ALBUMENTATIONS_UPDATE=1 PYRIGHT_PYTHON_IGNORE_WARNINGS=1
 
 bin=.venv/bin
-echo "== ruff";          "$bin/ruff" check . && "$bin/ruff" format --check .
+echo "== ruff";          "$bin/ruff" check .; "$bin/ruff" format --check .
 echo "== pyright";       "$bin/pyright"
 echo "== import-linter"; "$bin/lint-imports"
 echo "== wheel";         bash scripts/check_wheel.sh

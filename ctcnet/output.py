@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,20 +64,51 @@ def new_output_file(path: str | Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         OutputError: see `check_output`; also when the disk is full or the path is a folder.
     """
-    path = check_output(path, overwrite=overwrite)
-    if path.is_dir():
-        raise OutputError("is a folder", where=path, expected="the path of a file")
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
+    with new_output_files(path, (), overwrite=overwrite) as (part,):
         yield part
-        check_output(path, overwrite=overwrite)  # another process may have written it meanwhile
-        os.replace(part, path)
+
+
+@contextmanager
+def new_output_files(
+    path: str | Path, beside: Sequence[str | Path], outdated: Sequence[str | Path] = (), *, overwrite: bool
+) -> Iterator[tuple[Path, ...]]:
+    """Give paths to write a file and those that describe it to; on success they become `path` and `beside`.
+
+    While they are moved to their places, an old file never lies beside a new one, so that an interruption leaves some
+    out but mixes none: first the older files beside `path` go, then `path` is replaced in one step, then the new ones
+    come beside it. When the work itself fails, nothing is left and nothing replaced.
+
+    Args:
+        path: the file.
+        beside: files that describe it.
+        outdated: files that describe the file that is replaced, and that are not written anew.
+        overwrite: whether files that exist may be replaced.
+
+    Raises:
+        OutputError: see `check_output`, for any of the files; also when the disk is full or one of them is a folder.
+    """
+    path, *others = (Path(name) for name in (path, *beside))
+    older = [*others, *(Path(name) for name in outdated)]
+    for name in (path, *older):
+        check_output(name, overwrite=overwrite)
+        if name.is_dir():
+            raise OutputError("is a folder", where=name, expected="the path of a file", fix="choose another place")
+    parts = tuple(name.with_name(f".{name.stem}.{os.getpid()}.part{name.suffix}") for name in (path, *others))
+    try:
+        yield parts
+        for name in (path, *older):
+            check_output(name, overwrite=overwrite)  # another process may have written it meanwhile
+        for name in older:
+            name.unlink(missing_ok=True)
+        for part, name in zip(parts, (path, *others), strict=True):
+            os.replace(part, name)
     except OSError as cause:
         raise OutputError(
             f"could not be written ({cause.strerror or cause})", where=path, fix="see to the disk"
         ) from cause
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def _move_over(part: Path, path: Path) -> None:

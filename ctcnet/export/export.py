@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ctcnet.export.onnx_file import metadata, trace, write_model
 from ctcnet.export.parity import LARGEST_DIFFERENCE, Parity, check_parity
 from ctcnet.export.precision import Reduced, Reduction, write_reduced
 from ctcnet.model_card import ModelCard
-from ctcnet.output import check_output, new_output_file
+from ctcnet.output import check_output, new_output_files
 from ctcnet.runtime import OnnxPredictor, SessionSettings
 from ctcnet.runtime.signature_file import signature_path
 
@@ -51,7 +52,8 @@ def export_predictor(
 ) -> ExportResult:
     """Write `output`, and beside it `<stem>.card.json` and `<stem>.README.md`.
 
-    The file is compared with the checkpoint first; when they differ nothing is left.
+    The file is compared with the checkpoint first; when they differ nothing is left. Files that are replaced go as a
+    set, see `new_model_files`.
 
     Args:
         predictor: a loaded checkpoint on the CPU.
@@ -69,11 +71,9 @@ def export_predictor(
         ParityError, ContractError: the file does not give the checkpoint's answers.
     """
     output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
-    with new_output_file(output, overwrite=overwrite) as part:
-        parity, reduced = write_crop_graph(predictor, part, output, opset, input_dtype, reduction)
-        write_card(predictor.card if reduced is None else reduced.card, card_path, readme_path, overwrite)
-        for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
-            older.unlink(missing_ok=True)
+    with new_model_files(output, overwrite=overwrite) as parts:
+        parity, reduced = write_crop_graph(predictor, parts[0], output, opset, input_dtype, reduction)
+        write_card(predictor.card if reduced is None else reduced.card, *parts[1:])
     return ExportResult(output, card_path, readme_path, parity, reduced)
 
 
@@ -129,17 +129,37 @@ def check_export_output(output: str | Path, *, overwrite: bool) -> tuple[Path, P
     output = Path(output)
     if output.suffix != ".onnx":
         raise SettingError("output is no .onnx file", where=output, fix="give a path that ends in .onnx")
-    card, readme = output.with_suffix(".card.json"), output.with_suffix(".README.md")
-    for path in (output, card, readme, signature_path(output), sbom_path(output)):
+    card, readme = _described_in(output)
+    for path in (output, card, readme, *_outdated(output)):
         check_output(path, overwrite=overwrite)
         if path.is_dir():
             raise OutputError("is a folder", where=path, expected="the path of a file", fix="choose another place")
     return output, card, readme
 
 
-def write_card(card: ModelCard, card_path: Path, readme_path: Path, overwrite: bool) -> None:
+def new_model_files(output: Path, *, overwrite: bool) -> AbstractContextManager[tuple[Path, ...]]:
+    """Paths to write a model, its card and its README to; on success they come to their places.
+
+    A card never lies beside a model that it does not describe, wherever the exchange is interrupted: see
+    `new_output_files`. The signature and the bill of materials of a model that is replaced are removed with its card.
+
+    Raises:
+        OutputError: as `check_export_output`.
+    """
+    return new_output_files(output, _described_in(output), _outdated(output), overwrite=overwrite)
+
+
+def write_card(card: ModelCard, card_path: Path, readme_path: Path) -> None:
     """Write the card as JSON and as a page for people."""
-    texts = {card_path: json.dumps(card.to_dict(), indent=2) + "\n", readme_path: card.to_markdown()}
-    for path, text in texts.items():
-        with new_output_file(path, overwrite=overwrite) as part:
-            part.write_text(text, encoding="utf-8")
+    card_path.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
+    readme_path.write_text(card.to_markdown(), encoding="utf-8")
+
+
+def _described_in(output: Path) -> tuple[Path, Path]:
+    """Card and README of a model."""
+    return output.with_suffix(".card.json"), output.with_suffix(".README.md")
+
+
+def _outdated(output: Path) -> tuple[Path, Path]:
+    """Signature and bill of materials of a model that is replaced."""
+    return signature_path(output), sbom_path(output)

@@ -11,10 +11,9 @@ import onnx
 import torch
 
 from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
-from ctcnet.contract.sbom import sbom_path
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
-from ctcnet.export.export import check_export_output, write_card, write_crop_graph
+from ctcnet.export.export import check_export_output, new_model_files, write_card, write_crop_graph
 from ctcnet.export.frame_graph.graph import build_frame_graph
 from ctcnet.export.frame_parity import FrameParity, check_frame_parity
 from ctcnet.export.golden_frame import golden_frame
@@ -22,10 +21,8 @@ from ctcnet.export.made_with import made_with
 from ctcnet.export.onnx_file import IR_VERSION, LEAST_ONNXRUNTIME, for_old_runtimes, trace, write_model
 from ctcnet.export.precision import Reduced, Reduction
 from ctcnet.model_card import ModelCard
-from ctcnet.output import new_output_file
 from ctcnet.runtime import OnnxPredictor, Predictor, SessionSettings
 from ctcnet.runtime.frame_predictor import LEVEL_SOURCES, MAX_EVENTS, FramePredictor
-from ctcnet.runtime.signature_file import signature_path
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.event_kinds import KIND_NAMES
 from ctcnet.scan.platform import Platform
@@ -63,8 +60,8 @@ def export_frame_graph(
     """Write `output`, and beside it `<stem>.card.json` and `<stem>.README.md`.
 
     The file is compared with the scan's detection, cutting and the checkpoint on a simulated frame first; when they
-    differ nothing is left. A network of another precision is that of the crop graph, made and judged in the same way:
-    the scan it is compared with runs that crop graph.
+    differ nothing is left. Files that are replaced go as a set, see `new_model_files`. A network of another precision
+    is that of the crop graph, made and judged in the same way: the scan it is compared with runs that crop graph.
 
     Args:
         predictor: a loaded checkpoint on the CPU.
@@ -84,7 +81,8 @@ def export_frame_graph(
     output, card_path, readme_path = check_export_output(output, overwrite=overwrite)
     detector = EventDetector(platform.detection, predictor.card.panel.roles, pixel_size_um)
     unmixing = unmixing_matrix(platform, predictor.card.panel)
-    with tempfile.TemporaryDirectory() as folder, new_output_file(output, overwrite=overwrite) as part:
+    with tempfile.TemporaryDirectory() as folder, new_model_files(output, overwrite=overwrite) as parts:
+        part, *described_in = parts
         crops, reference, reduced = _crop_graph(predictor, reduction, Path(folder) / "crops.onnx", output)
         card = reference.card
         model = for_old_runtimes(build_frame_graph(detector, unmixing, crops, card))
@@ -93,9 +91,7 @@ def export_frame_graph(
         golden = golden_frame(FramePredictor(part), output)
         write_model(model, properties | {"golden_frame": golden.to_text()}, part)
         parity = check_frame_parity(reference, detector, unmixing, FramePredictor(part), output)
-        write_card(card, card_path, readme_path, overwrite)
-        for older in (signature_path(output), sbom_path(output)):  # of the file that is replaced
-            older.unlink(missing_ok=True)
+        write_card(card, *described_in)
     return FrameExportResult(output, card_path, readme_path, parity, reduced)
 
 

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from ctcnet.errors import OutputError
-from ctcnet.output import check_output, new_output_dir, new_output_file
+from ctcnet.output import check_output, new_output_dir, new_output_file, new_output_files
 
 pytestmark = pytest.mark.unit
 
@@ -102,3 +103,64 @@ def test_an_output_that_another_process_wrote_meanwhile_is_kept(tmp_path: Path):
 def test_a_name_that_is_too_long_is_one_clear_error(tmp_path: Path):
     with pytest.raises(OutputError, match="too long"):
         check_output(tmp_path / ("a" * 300), overwrite=False)
+
+
+MODEL, CARD, PAGE, SEAL = "m.onnx", "m.card.json", "m.md", "m.sig"
+
+
+def _write_set(folder: Path, text: str, *, overwrite: bool = True) -> None:
+    beside = (folder / CARD, folder / PAGE)
+    with new_output_files(folder / MODEL, beside, (folder / SEAL,), overwrite=overwrite) as parts:
+        for part in parts:
+            part.write_text(text)
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.fixture
+def older_set(tmp_path: Path) -> Path:
+    for name in (MODEL, CARD, PAGE, SEAL):
+        (tmp_path / name).write_text("old")
+    return tmp_path
+
+
+def test_old_and_new_files_of_a_set_never_lie_side_by_side(older_set: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+
+    def watched(change):
+        def changed(*args, **options):
+            change(*args, **options)
+            seen.append(_texts(older_set))
+
+        return changed
+
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    _write_set(older_set, "new")
+    assert {"m.onnx": "old"} in seen
+    assert {"m.onnx": "new"} in seen
+    assert all(MODEL in texts and len(set(texts.values())) == 1 for texts in seen)
+    assert _texts(older_set) == {MODEL: "new", CARD: "new", PAGE: "new"}
+    assert _leftovers(older_set) == []
+
+
+def test_a_set_whose_work_fails_is_not_touched(older_set: Path):
+    def work() -> None:
+        with new_output_files(older_set / MODEL, (older_set / CARD,), (older_set / SEAL,), overwrite=True) as parts:
+            parts[1].write_text("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+    assert _texts(older_set) == {MODEL: "old", CARD: "old", PAGE: "old", SEAL: "old"}
+    assert _leftovers(older_set) == []
+
+
+@pytest.mark.parametrize("name", [MODEL, CARD, PAGE, SEAL])
+def test_one_file_of_a_set_that_exists_keeps_all_away(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        _write_set(tmp_path, "new", overwrite=False)
+    assert _texts(tmp_path) == {name: "mine"}

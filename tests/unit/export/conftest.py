@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +92,23 @@ def make_predictor(two_channel_card):
         return TinyPredictor(card, uncertain)
 
     return make
+
+
+@pytest.fixture
+def older_export_cut_off(tmp_path, monkeypatch) -> Path:
+    """A folder with an older export `m.onnx`; of a newer one a single file comes to its place, then all is cut off."""
+    for name in ("m.onnx", "m.card.json", "m.README.md", "m.onnx.sig", "m.sbom.json"):
+        (tmp_path / name).write_text("older")
+    moved = []
+
+    def replace_once(source, target):
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(target)
+        os.rename(source, target)
+
+    monkeypatch.setattr("ctcnet.output.os.replace", replace_once)
+    return tmp_path
 
 
 class DeepNetwork(nn.Module):

@@ -144,3 +144,11 @@ def test_overwrite_replaces_all_three_and_removes_an_older_signature(make_predic
     result = export_predictor(make_predictor("fixed"), tmp_path / "m.onnx", overwrite=True)
     assert json.loads(result.card.read_text())["normalization"]["mode"] == "fixed"
     assert OnnxPredictor(result.model, SessionSettings(threads=1)).card.normalization.mode == "fixed"
+
+
+def test_an_interrupted_exchange_mixes_no_files_of_two_exports(make_predictor, older_export_cut_off):
+    with pytest.raises(KeyboardInterrupt):
+        export_predictor(make_predictor(), older_export_cut_off / "m.onnx", overwrite=True)
+    left = {path.name: path.read_bytes() for path in older_export_cut_off.iterdir()}
+    assert left.pop("m.onnx") != b"older"
+    assert b"older" not in left.values()

@@ -212,6 +212,15 @@ def test_failed_gate_leaves_no_file(make_predictor, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_interrupted_exchange_mixes_no_files_of_two_exports(make_predictor, older_export_cut_off):
+    output, platform = older_export_cut_off / "m.onnx", load_platform("ome_tiff")
+    with pytest.raises(KeyboardInterrupt):
+        export_frame_graph(make_predictor(), output, platform=platform, pixel_size_um=PIXEL_SIZE_UM, overwrite=True)
+    left = {path.name: path.read_bytes() for path in older_export_cut_off.iterdir()}
+    assert left.pop("m.onnx") != b"older"
+    assert b"older" not in left.values()
+
+
 def test_pixel_size_comes_from_the_caller_the_platform_or_nowhere(two_channel_card):
     celltracks, any_scanner = load_platform("celltracks"), load_platform("ome_tiff")
     unsized = replace(two_channel_card, panel=replace(two_channel_card.panel, pixel_size_um=None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 def new_key_pair(name: str | Path) -> tuple[Path, Path]:
     """Make a key pair: `<name>.pem`, private, readable by its owner alone, and `<name>.pub.pem`, to be given away.
 
+    Both are written or, where one cannot be, none is left.
+
     Raises:
         SettingError: the name is empty, or that of a folder.
         OutputError: one of the files exists already, which is never replaced, or cannot be written.
@@ -38,8 +41,10 @@ def new_key_pair(name: str | Path) -> tuple[Path, Path]:
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    _write_new(private_path, private, 0o600)
-    _write_new(public_path, public, 0o644)
+    with ExitStack() as undo:
+        _write_new(public_path, public, 0o644, undo)
+        _write_new(private_path, private, 0o600, undo)
+        undo.pop_all()
     return private_path, public_path
 
 
@@ -132,10 +137,12 @@ def _refused(model: Path, what: str, expected: str, found: str, fix: str) -> Con
     return ContractError(what, where=model, expected=expected, found=found, fix=fix)
 
 
-def _write_new(path: Path, content: bytes, mode: int) -> None:
+def _write_new(path: Path, content: bytes, mode: int, undo: ExitStack) -> None:
+    """Write a file that is not there yet; `undo` removes it, be it whole or not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            undo.callback(path.unlink, missing_ok=True)
             stream.write(content)
     except OSError as cause:
         raise OutputError(f"could not be written ({cause.strerror})", where=path, fix="choose another place") from cause

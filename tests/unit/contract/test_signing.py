@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import stat
 from hashlib import sha256
 
@@ -34,6 +35,25 @@ def test_keys_are_private_and_never_replaced(keys):
     with pytest.raises(OutputError, match="never replaced"):
         new_key_pair(private.with_suffix(""))
     assert private.read_bytes() == before
+
+
+def test_no_private_key_is_left_where_the_public_one_cannot_be_written(tmp_path):
+    name = "k" * 250  # with .pem a file may have it, with .pub.pem none
+    with pytest.raises(OutputError, match=r"could not be written"):
+        new_key_pair(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_key_is_left_where_the_disk_is_full(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (115, before[1]))  # bytes: enough for the public key, not the private
+    try:
+        with pytest.raises(OutputError, match=r"could not be written"):
+            new_key_pair(tmp_path / "laboratory")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    assert [len(path.read_bytes()) for path in new_key_pair(tmp_path / "laboratory")] == [119, 113]
 
 
 def test_signed_file_is_verified_with_its_key_alone(exported, keys, tmp_path, capsys):

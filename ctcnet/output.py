@@ -118,7 +118,7 @@ def _move_over(part: Path, path: Path) -> None:
         os.replace(path, aside)
     try:
         os.replace(part, path)
-    except OSError:
+    except BaseException:  # an interruption by hand too
         if aside.exists():
             os.replace(aside, path)
         raise

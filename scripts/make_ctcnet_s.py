@@ -14,7 +14,9 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import date
@@ -27,9 +29,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import ctcnet
+from ctcnet.errors import OutputError
 from ctcnet.export.export import export_predictor
 from ctcnet.labels import load_schema
 from ctcnet.networks.bounded_relu import UNBOUNDED
+from ctcnet.output import check_output, new_output_dir
 from ctcnet.panel import Panel, load_panel
 from ctcnet.pretrained.calibration import WHEN_MADE, Calibration, calibrate
 from ctcnet.pretrained.specialise import check_panel, mode_for, panel_network, specialise
@@ -41,11 +45,12 @@ from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import StreamSettings, class_frequencies
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.optimizer import OptimizerSettings
-from ctcnet.training.shipped_weights import ShippedModel, write_shipped
+from ctcnet.training.shipped_weights import CARD_FILE, ShippedModel, write_shipped
 
 PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6", "sarcoma", "imaging_flow", "rgb_merge")
 """Shipped panels that half of the stream shows."""
 EXPORTED = {"model.onnx": "ctc5", "model_cellsearch4.onnx": "cellsearch4"}
+PAGE = "README.md"
 CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
 STAGES = ("unbounded", "cartridge", "per_crop")
 """Trainings, in the order of their seeds."""
@@ -106,7 +111,7 @@ def hardware() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the model; its files are replaced")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model, replaced but for README.md")
     parser.add_argument(
         "--work",
         type=Path,
@@ -120,6 +125,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
     args = parser.parse_args()
+    try:
+        check_output(args.out, overwrite=True, made_with=CARD_FILE)
+    except OutputError as error:
+        parser.error(str(error))
     torch.set_num_threads(args.threads)
     further = OptimizerSettings(1e-3, warmup_epochs=1.0)
     unbounded = train(args, "unbounded", UniversalSettings(args.steps, activation_limit=UNBOUNDED), None)
@@ -146,7 +155,6 @@ def main() -> None:
         "effects": list(Effects.all().names),
         "panels": list(PANELS),
     }
-    args.out.mkdir(parents=True, exist_ok=True)
     card = {
         "name": "ctcnet-s",
         "backbone": BACKBONE,
@@ -158,8 +166,25 @@ def main() -> None:
         "software_version": ctcnet.__version__,
     }
     assert tuple(card["labels"].classes) == CLASSES
-    model = write_shipped(args.out, card, {"cartridge": cartridge.weights, "per_crop": per_crop.weights})
-    export(calibrated(model, args.workers + args.threads))
+    weights = {"cartridge": cartridge.weights, "per_crop": per_crop.weights}
+    install(args.out, card, weights, args.workers + args.threads)
+
+
+def install(out: Path, card: Mapping[str, Any], weights: Mapping[str, Mapping[str, Tensor]], processes: int) -> None:
+    """Write the folder of the model; it comes to its place when all is in it, so that no file lies beside older ones.
+
+    Args:
+        out: the folder. Of an older one README.md alone is kept, which is written by hand.
+        card, weights: as `write_shipped`.
+        processes: that calibrate at once.
+
+    Raises:
+        OutputError: it cannot be written, or holds something else than a model.
+    """
+    with new_output_dir(out, overwrite=True, made_with=CARD_FILE) as folder:
+        if (out / PAGE).is_file():
+            shutil.copy(out / PAGE, folder)
+        export(calibrated(write_shipped(folder, card, weights), processes))
 
 
 def calibrated(model: ShippedModel, processes: int) -> ShippedModel:
@@ -181,7 +206,7 @@ def export(model: ShippedModel) -> None:
     """Write the ONNX files of the shipped panels."""
     for file, panel in EXPORTED.items():
         result = export_predictor(specialise(model, load_panel(panel)), model.folder / file, overwrite=True)
-        print(f"{result.model}: worst difference of a probability {result.parity.probability_difference:.2g}")
+        print(f"{result.model.name}: worst difference of a probability {result.parity.probability_difference:.2g}")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,28 @@ def test_an_overwrite_that_fails_keeps_the_old_output(tmp_path: Path):
     assert (tmp_path / "out" / "a").read_text() == "old"
 
 
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+def test_an_exchange_of_folders_that_is_cut_off_brings_the_old_one_back(tmp_path: Path, monkeypatch, fault):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("old")
+    moved = []
+
+    def fail_once(source, target):
+        moved.append(target)
+        if len(moved) == 2:
+            raise fault
+        os.rename(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_once)
+    with (
+        pytest.raises((KeyboardInterrupt, OutputError)),
+        new_output_dir(tmp_path / "out", overwrite=True, made_with="a") as part,
+    ):
+        (part / "a").write_text("new")
+    assert (tmp_path / "out" / "a").read_text() == "old"
+    assert _leftovers(tmp_path) == []
+
+
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from ctcnet.cli.models import DEVICES, find_model, load_predictor, model_sha256, panel_of_images, served_panel
 from ctcnet.errors import SettingError
+from ctcnet.model_card import ModelCard
 from ctcnet.output import check_not_input, check_output
 
 
@@ -18,8 +20,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="classify crops with an ONNX file, a checkpoint or a shipped model",
         description="Classify every crop of a manifest, a folder or a store and write one row for each: path, label, "
         "p_<class>, entropy (nats), unassigned, levels, atypicality; also set and review where the model has conformal "
-        "sets. An ONNX file needs no torch. A shipped model is specialised to the panel first, in "
-        "some seconds.",
+        "sets. The p_<class> of a crop add up to 1; that of a class which the panel cannot tell is always 0, since its "
+        "probability is in that of the class which it is called, and the printed counts leave it out. An ONNX file "
+        "needs no torch. A shipped model is specialised to the panel first, in some seconds.",
         epilog="example: ctcnet classify model.onnx crops/ -o predictions.parquet --panel ctc5",
     )
     parser.add_argument(
@@ -75,11 +78,21 @@ def run(args: argparse.Namespace) -> int:
     table = prediction_table(crops.path, predictions, levels, predictor.card)
     metadata = table_metadata(model_sha256(model_path, predictor.card), predictor.card, crops.panel)
     write_table(table.replace_schema_metadata(metadata), args.output, overwrite=args.overwrite)
-    counts = Counter(table["label"].to_pylist())
-    for name in predictor.card.labels.classes:
-        print(f"{name:30s} {counts[name]:8d}")
+    for line in class_lines(table["label"].to_pylist(), predictor.card):
+        print(line)
     print(f"{'unassigned (whatever class)':30s} {int(predictions.unassigned.sum()):8d}")
     if "review" in table.column_names:
         print(f"{'of these for review':30s} {sum(table['review'].to_pylist()):8d}")
     print(f"wrote {args.output}: {table.num_rows} crops. For research use only.")
     return 0
+
+
+def class_lines(labels: Sequence[str], card: ModelCard) -> list[str]:
+    """One line per class: how many crops were called it, or that the panel cannot tell it."""
+    counts, folded = Counter(labels), card.folded or {}
+    return [
+        f"{name:30s} not told on this panel: called {folded[name]}"
+        if name in folded
+        else f"{name:30s} {counts[name]:8d}"
+        for name in card.labels.classes
+    ]

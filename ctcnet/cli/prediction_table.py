@@ -32,7 +32,8 @@ def prediction_table(paths: np.ndarray, predictions: Predictions, levels: np.nda
     Returns:
         Columns path, label (most probable class), p_<class> float32, entropy float32 in nats, unassigned bool, levels,
         atypicality float32 (null where the model has none); where the model has conformal sets also set (its classes
-        joined by '|') and review bool (unassigned, and may contain a CTC).
+        joined by '|') and review bool (unassigned, and may contain a CTC). The p_<class> of a row add up to 1; a class
+        that the panel cannot tell (`ModelCard.folded`) has 0, and its probability is in that of what it is called.
     """
     p, classes = predictions.probabilities, card.labels.classes
     columns: dict[str, pa.Array] = {
@@ -52,12 +53,14 @@ def prediction_table(paths: np.ndarray, predictions: Predictions, levels: np.nda
 
 
 def table_metadata(model_sha256: str, card: ModelCard, panel: Panel) -> dict[str, str]:
-    """What the Parquet file says about where its rows come from."""
+    """What the Parquet file says about where its rows come from; `not_told`: each class that the panel cannot tell, to
+    what it is called."""
     return {
         "model_sha256": model_sha256,
         "model_name": card.name,
         "software_version": __version__,
         "panel": json.dumps(panel.to_dict()),
+        "not_told": json.dumps(dict(card.folded or {})),
         "training_prior": json.dumps(dict(zip(card.labels.classes, card.training_prior, strict=True))),
         "notice": "for research use only",
     }

@@ -12,7 +12,11 @@ from ctcnet.evaluation.scored_crops import ScoredCrops
 
 
 def write_predictions(path: Path, scored: ScoredCrops) -> None:
-    """Write path, group, batch, label (truth), predicted, p_<class>, unassigned and levels, one row per crop."""
+    """Write path, group, batch, label (truth), predicted, p_<class>, unassigned and levels, one row per crop.
+
+    The p_<class> of a row add up to 1; a class that the panel cannot tell (`ModelCard.folded`) has 0, and its
+    probability is in that of what it is called.
+    """
     classes = np.array(scored.schema.classes, dtype=object)
     columns: dict[str, pa.Array] = {
         name: pa.array(getattr(scored, name).astype(str), pa.string()) for name in ("path", "group", "batch")

@@ -78,7 +78,8 @@ def event_schema(panel: Panel, labels: LabelSchema) -> pa.Schema:
     Args:
         panel: channels of the cartridge; each gives mean_, max_, background_, snr_ and positive_area_um2_<marker>,
             those of `CALLED_ROLES` also positive_<marker>.
-        labels: classes of the model; each gives p_<class>.
+        labels: classes of the model; each gives p_<class>. They add up to 1; a class that the panel cannot tell
+            (`ModelCard.folded`) has 0, and its probability is in that of what it is called.
     """
     fields = [*_PLACE, *((f"p_{name}", pa.float32()) for name in labels.classes), *_ANSWER]
     fields += [(f"{figure}_{marker}", pa.float32()) for marker in panel.markers for figure in _MARKER]

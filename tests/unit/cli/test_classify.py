@@ -2,6 +2,7 @@ import json
 from hashlib import sha256
 
 import numpy as np
+import onnx
 import pytest
 from pyarrow import csv, parquet
 
@@ -48,6 +49,18 @@ def test_folder_gives_one_row_per_crop(write_linear_model, linear_probabilities,
     assert metadata["notice"] == "for research use only"
     assert [channel["marker"] for channel in json.loads(metadata["panel"])["channels"]] == ["DAPI", "CK"]
     assert "5 crops" in capsys.readouterr().out
+
+
+def test_a_class_that_the_panel_cannot_tell_is_not_counted_as_none(write_linear_model, crop_folder, tmp_path, capsys):
+    path = write_linear_model()
+    model = onnx.load(path)
+    card = json.loads(model.metadata_props[0].value) | {"folded": {"ctc_platelet_cluster": "ctc"}}
+    onnx.helper.set_model_props(model, {"ctcnet_card": json.dumps(card)})
+    onnx.save(model, path)
+    assert _run(path, crop_folder, "-o", tmp_path / "t.parquet") == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["ctc_platelet_cluster"] == "not told on this panel: called ctc"
+    assert all(lines[name].isdigit() for name in ("ctc", "leukocyte", "ctc_neutrophil_cluster", "debris"))
 
 
 def test_manifest_brings_levels_and_order(write_linear_model, linear_probabilities, manifest, tmp_path):

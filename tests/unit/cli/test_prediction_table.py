@@ -1,9 +1,10 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ctcnet.cli.prediction_table import prediction_table
+from ctcnet.cli.prediction_table import prediction_table, table_metadata
 from ctcnet.model_card import ConformalCard
 from ctcnet.runtime import Predictions
 
@@ -23,3 +24,9 @@ def test_conformal_sets_bring_their_columns(two_channel_card):
     assert table["atypicality"].to_pylist() == pytest.approx([0.5, 1.5, 0.1])
     plain = prediction_table(paths, answers, levels, two_channel_card)
     assert plain.column_names[-1] == "atypicality"
+
+
+def test_metadata_name_the_classes_that_are_not_told(two_channel_card):
+    folded = {"ctc_platelet_cluster": "ctc"}
+    for card, expected in ((replace(two_channel_card, folded=folded), folded), (two_channel_card, {})):
+        assert json.loads(table_metadata("ab", card, card.panel)["not_told"]) == expected

@@ -21,6 +21,9 @@ from ctcnet.settings_file import check_keys
 
 CARD_FORMAT = 1
 PRECISIONS: tuple[str, ...] = ("float32", "int8", "fp16")
+SHIPPED_MODEL = "shipped_model"
+"""Among `ModelCard.training_settings`: name of the shipped model that was specialised, and calibrated on simulated
+crops."""
 INTENDED_USE = (
     "For research use only. Classification of cropped multichannel images of cells; not validated for diagnosis."
 )
@@ -148,7 +151,6 @@ class ModelCard:
         """The card as a page for people."""
         data = self.training_data
         kind = {True: "simulated cells", False: "real cells", None: "cells of an origin not stated"}[data.simulated]
-        fitted = "not fitted" if self.temperature == 1 else "fitted on validation data"
         rows = [
             ("Intended use", self.intended_use),
             ("Network", self.backbone),
@@ -157,7 +159,7 @@ class ModelCard:
             ("Levels", f"mode '{self.normalization.mode}'"),
             ("Classes", ", ".join(self.labels.classes)),
             ("Unassigned", self._unassigned_text()),
-            ("Temperature", f"{self.temperature:.4g}, {fitted}"),
+            ("Temperature", f"{self.temperature:.4g}, {self._temperature_text()}"),
             ("Precision", self._precision_text()),
             ("Training data", f"{data.crops} crops of {kind}, {data.groups} groups, sha256 {data.sha256[:16]}..."),
             ("Software", f"ctcnet {self.software_version}"),
@@ -183,6 +185,11 @@ class ModelCard:
         if self.limits:
             lines += ["", "## Limits", ""] + [f"- {limit}" for limit in self.limits]
         return "\n".join(lines) + "\n"
+
+    def _temperature_text(self) -> str:
+        if SHIPPED_MODEL in self.training_settings:
+            return "fitted on simulated crops of this panel, none of them trained on"
+        return "not fitted" if self.temperature == 1 else "fitted on validation data"
 
     def _precision_text(self) -> str:
         if self.precision == "float32":

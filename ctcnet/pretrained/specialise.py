@@ -9,7 +9,7 @@ import torch
 
 import ctcnet
 from ctcnet.errors import ModelPanelError
-from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, fold_matrix, panel_limits
+from ctcnet.model_card import SHIPPED_MODEL, ModelCard, NormalizationCard, TrainingDataCard, fold_matrix, panel_limits
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel
@@ -134,7 +134,7 @@ def _card(shipped: ShippedModel, panel: Panel, mode: str, calibration: Calibrati
             group_hashes=(),
         ),
         software_version=ctcnet.__version__,
-        training_settings={"shipped_model": card.name, "calibration_crops": calibration.crops, **training},
+        training_settings={SHIPPED_MODEL: card.name, "calibration_crops": calibration.crops, **training},
         validation={},
         limits=panel_limits(panel, card.labels)
         + _limits_of_roles(panel.roles)

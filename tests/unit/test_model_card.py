@@ -17,6 +17,7 @@ from ctcnet.model_card import (
     panel_limits,
 )
 from ctcnet.panel import load_panel
+from ctcnet.resources import resource_dir
 
 pytestmark = pytest.mark.unit
 
@@ -77,6 +78,16 @@ def test_limits_name_the_missing_markers():
 def test_page_says_whether_a_temperature_was_fitted():
     assert "| 1.1, fitted on validation data |" in _card().to_markdown()
     assert "| 1, not fitted |" in replace(_card(), temperature=1.0).to_markdown()
+
+
+@pytest.mark.parametrize("name", ["model", "model_cellsearch4"])
+def test_pages_beside_the_shipped_files_are_those_of_their_cards(name: str):
+    folder = resource_dir("models") / "ctcnet-s"
+    card = card_from_dict(json.loads((folder / f"{name}.card.json").read_text(encoding="utf-8")))
+    page = (folder / f"{name}.README.md").read_text(encoding="utf-8")
+    assert page == card.to_markdown()
+    assert "fitted on simulated crops of this panel, none of them trained on |" in page
+    assert "validation data" not in page
 
 
 def test_page_says_research_use_and_simulated(tmp_path: Path):

@@ -128,7 +128,7 @@ class FramePredictor:
 
         Raises:
             ModelPanelError: the number of channels is not the model's.
-            SettingError: another shape or type, levels that cannot be, or a number of events below 0.
+            SettingError: another shape or type, levels that cannot be, or a number of events below 0 or not whole.
             DeadlineError: the call took longer than the settings allow.
         """
         channels = len(self.card.panel.channels)
@@ -145,8 +145,10 @@ class FramePredictor:
                 expected=f"uint16 ({channels}, H, W)",
                 found=f"{frame.dtype} {frame.shape}",
             )
-        if not 0 <= max_events < 2**62:
-            raise SettingError("number of events is out of range", expected="0 or more", found=str(max_events))
+        if not isinstance(max_events, int | np.integer) or not 0 <= max_events < 2**62:
+            raise SettingError(
+                "number of events is out of range", expected="a whole number, 0 or more", found=str(max_events)
+            )
         feed = {
             "frame": np.ascontiguousarray(frame),
             "background": check_level(background, "background", channels),

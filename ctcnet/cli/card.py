@@ -41,13 +41,14 @@ def _read(model: str) -> ModelCard | ShippedCard:
     from ctcnet.extras import import_extra
     from ctcnet.runtime.model_file import read_model_file
     from ctcnet.runtime.onnx_predictor import read_card
+    from ctcnet.runtime.signature_file import stated_sha256
     from ctcnet.training import shipped_weights
 
     path: Path = find_model(model)
     if is_shipped(path):
         return shipped_weights.read_card(path.parent)
     if path.suffix == ".onnx":
-        return read_card(read_model_file(path).properties, path)
+        return read_card(read_model_file(path, stated_sha256(path)).properties, path)
     import_extra("torch", "train")
     checkpoint: Any = import_extra("ctcnet.training.checkpoint", "train")
     return checkpoint.card_of(checkpoint.read_checkpoint(path), path)

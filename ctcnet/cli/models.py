@@ -101,7 +101,10 @@ def find_source(path: str | Path) -> Path:
     found = find_model(path)
     if found.suffix == ".onnx":
         raise ModelFileError(
-            "is no checkpoint", where=found, expected="a .ckpt file, a run folder or the name of a shipped model"
+            "is no checkpoint",
+            where=found,
+            expected="a .ckpt file, a run folder or the name of a shipped model",
+            fix="give the model that the ONNX file was made from",
         )
     return found
 
@@ -112,8 +115,17 @@ def onnx_file(path: Path) -> Path:
     Raises:
         ModelFileError: no such file, or another ending.
     """
-    if path.suffix != ".onnx" or not path.is_file():
-        raise ModelFileError("is no ONNX file", where=path, expected="a .onnx file that ctcnet export wrote")
+    accepted = "a .onnx file that ctcnet export wrote"
+    try:
+        is_there, is_file = path.exists(), path.is_file()
+    except OSError as cause:
+        raise ModelFileError(f"cannot be looked at ({cause.strerror})", where=path, fix="check the path") from cause
+    if path.suffix == ".onnx" and not is_there:
+        raise ModelFileError("no such file", where=path, expected=accepted, fix="check the path")
+    if path.suffix != ".onnx" or not is_file:
+        raise ModelFileError(
+            "is no ONNX file", where=path, expected=accepted, fix="make one: ctcnet export MODEL -o MODEL.onnx"
+        )
     return path
 
 

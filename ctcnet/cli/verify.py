@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if not _passes(verify(path, public_key)):
         return 1
     if source is not None:
-        _check_precision(path)
+        _check_comparable(path)
         if not _passes(_parity(path, source)):
             return 1
     print(f"pass: {path}. For research use only.")
@@ -61,13 +61,28 @@ def _passes(steps: Iterator[tuple[str, str]]) -> bool:
     return True
 
 
-def _check_precision(path: Path) -> None:
-    """Raise SettingError where a file holds a model of reduced precision: it answers otherwise than its checkpoint."""
+def _check_comparable(path: Path) -> None:
+    """Raise SettingError where a file cannot be compared with its checkpoint.
+
+    A model of reduced precision answers otherwise; a frame graph that was made for a platform of the user's own is
+    compared with a scan for that platform, of which the file has no more than the name.
+    """
     from ctcnet.errors import SettingError
+    from ctcnet.resources import resource_dir
     from ctcnet.runtime.model_file import read_model_file
     from ctcnet.runtime.onnx_predictor import read_card
 
-    precision = read_card(read_model_file(path).properties, path).precision
+    properties = read_model_file(path).properties
+    names = sorted(file.stem for file in (resource_dir("configs") / "platforms").glob("*.yaml"))
+    if properties.get("platform", names[0]) not in names:
+        raise SettingError(
+            "--against compares frame graphs of shipped platforms alone",
+            where=path,
+            expected=f"a platform among {', '.join(names)}",
+            found=properties["platform"],
+            fix="leave --against out: this file was compared with the scan when it was made",
+        )
+    precision = read_card(properties, path).precision
     if precision != "float32":
         raise SettingError(
             "--against compares models in float32 alone",

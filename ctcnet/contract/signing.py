@@ -111,13 +111,21 @@ def read_public_key(path: str | Path) -> Ed25519PublicKey:
 
 
 def _read_key(path: str | Path, load: Callable[[bytes], Any], kind: type, word: str) -> Any:
+    expected = f"an ed25519 {word} key in PEM, as ctcnet sign --new-key makes"
     try:
-        key = load(Path(path).read_bytes())
-    except (OSError, ValueError, TypeError, _unsupported()) as cause:
+        content = Path(path).read_bytes()
+    except OSError as cause:
         raise SettingError(
-            f"is no {word} key ({str(cause).splitlines()[0]})",
+            f"cannot be read ({cause.strerror})", where=path, expected=expected, fix="check the path"
+        ) from cause
+    try:
+        key = load(content)
+    except (ValueError, TypeError, _unsupported()) as cause:
+        raise SettingError(
+            f"is no {word} key that can be used",
             where=path,
-            expected=f"an ed25519 {word} key in PEM, as ctcnet sign --new-key makes",
+            expected=expected,
+            found=str(cause).split(".")[0],
             fix="give the other file of the pair, or make a pair: ctcnet sign --new-key NAME",
         ) from cause
     if not isinstance(key, kind):

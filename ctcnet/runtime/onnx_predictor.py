@@ -167,7 +167,7 @@ def _check_graph(session: ModelSession, path: str | Path) -> np.dtype:
             where=path,
             expected=f"inputs {', '.join(INPUTS)}; outputs {', '.join(OUTPUTS)}",
             found=f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}",
-            fix="use a file written by ctcnet export",
+            fix="use a file for crops: one written by ctcnet export without --frame",
         )
     return _DTYPES[inputs["crops"].type]
 

@@ -112,11 +112,31 @@ def test_verb_prints_pass_or_the_first_difference(exported, capsys):
 
 
 def test_verb_takes_nothing_but_a_model_file(exported, tmp_path, capsys):
-    assert main(["verify", str(tmp_path / "no.onnx")]) == 2
-    assert main(["verify", str(tmp_path)]) == 2
-    assert main(["verify", str(exported), "--key", str(exported)]) == 2
-    assert main(["verify", str(exported), "--against", str(tmp_path / "no.ckpt")]) == 2
-    assert capsys.readouterr().out == ""
+    (tmp_path / "folder.onnx").mkdir()
+    for words, message in (
+        ([tmp_path / "no.onnx"], "no.onnx: no such file"),
+        ([tmp_path / ("n" * 300 + ".onnx")], "cannot be looked at"),
+        ([tmp_path], "is no ONNX file"),
+        ([tmp_path / "folder.onnx"], "is no ONNX file"),
+        (["ctcnet-s"], "is no ONNX file"),
+        ([exported, "--key", exported], "is no public key"),
+        ([exported, "--key", tmp_path / "no.pem"], "no.pem: cannot be read"),
+        ([exported, "--against", tmp_path / "no.ckpt"], "no such file"),
+    ):
+        assert main(["verify", *map(str, words)]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert message in captured.err
+        assert "what to do: " in captured.err
+
+
+def test_card_of_a_file_that_was_changed_after_it_was_signed_is_not_printed(exported, capsys):
+    said = {"sha256": "ab" * 32, "key_id": "ab" * 8, "signature": "A" * 86 + "==", "algorithm": "ed25519"}
+    exported.with_name(f"{exported.name}.sig").write_text(json.dumps(said))
+    assert main(["card", str(exported)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "it has been changed" in captured.err
 
 
 def test_verb_prints_the_card(exported, capsys, two_channel_card):

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 
+from ctcnet.cli import main
 from ctcnet.contract.fields import FIELDS
 from ctcnet.errors import ContractError, ModelFileError, ModelPanelError, ParityError, SettingError
 from ctcnet.export import frame_parity
@@ -15,6 +16,7 @@ from ctcnet.export.frame_export import export_frame_graph, frame_pixel_size_um
 from ctcnet.export.frame_parity import check_frame_file, compare_events, scan_events
 from ctcnet.export.simulated_frame import simulated_frame
 from ctcnet.panel import load_panel
+from ctcnet.resources import resource_dir
 from ctcnet.runtime import FramePredictor, OnnxPredictor, SessionSettings
 from ctcnet.runtime.frame_predictor import GIVEN, OF_FRAME, OF_MODEL
 from ctcnet.scan.detect.detector import EventDetector
@@ -156,13 +158,29 @@ def test_bad_frames_are_refused(graph, frame):
         graph.predict(frame[:1])
     with pytest.raises(SettingError, match="number of events"):
         graph.predict(frame, max_events=-1)
+    with pytest.raises(SettingError, match="number of events"):
+        graph.predict(frame, max_events=3.5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(SettingError, match="scale"):
         graph.predict(frame, LEVELS[0], -LEVELS[1])
 
 
 def test_each_predictor_wants_its_own_graph(exported):
-    with pytest.raises(ModelFileError, match="other inputs or outputs"):
+    with pytest.raises(ModelFileError, match="other inputs or outputs") as caught:
         OnnxPredictor(exported.model)
+    assert "without --frame" in (caught.value.fix or "")
+
+
+def test_a_graph_for_a_platform_of_ones_own_is_compared_with_nothing(make_predictor, tmp_path, capsys):
+    """Its name may be that of a file: a model file must not say what else is read."""
+    own = tmp_path / "own.yaml"
+    own.write_bytes((resource_dir("configs") / "platforms" / "ome_tiff.yaml").read_bytes())
+    platform = replace(load_platform(own), name=str(own))
+    path = export_frame_graph(
+        make_predictor(), tmp_path / "m.onnx", platform=platform, pixel_size_um=PIXEL_SIZE_UM
+    ).model
+    (tmp_path / "best.ckpt").touch()
+    assert main(["verify", str(path), "--against", str(tmp_path / "best.ckpt")]) == 2
+    assert "shipped platforms alone" in capsys.readouterr().err
 
 
 def _four_classes(card: dict) -> dict:

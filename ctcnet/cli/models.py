@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -239,7 +238,14 @@ def _load_onnx(path: Path, device: str, threads: int | None) -> Predictor:
     """Load an ONNX file; a runtime that offers CUDA where there is no device does not answer, and 'auto' is the CPU."""
     import onnxruntime
 
-    if device == "auto" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        with suppress(ModelFileError):  # of the device; where it is the file's, the CPU has it too
-            return OnnxPredictor(path, SessionSettings("cuda", threads))
-    return OnnxPredictor(path, SessionSettings("cpu" if device == "auto" else device, threads))
+    on_cpu = SessionSettings("cpu", threads)
+    if device != "auto":
+        return OnnxPredictor(path, SessionSettings(device, threads))
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return OnnxPredictor(path, on_cpu)
+    try:
+        return OnnxPredictor(path, SessionSettings("cuda", threads))
+    except ModelFileError as cause:
+        predictor = OnnxPredictor(path, on_cpu)  # fails too where it is the file's fault
+        print(f"note: onnxruntime offers CUDA and cannot use it, so that the CPU is used ({cause.found})")
+        return predictor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,26 @@ def difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
 def score_difference(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
     """The same of atypicalities, relative to the larger of 1 and the value expected."""
     return difference(expected, found) / np.fmax(1, np.abs(expected))
+
+
+def check_tolerances(stated: Mapping[str, float], limits: Mapping[str, float], golden: str, where: str | Path) -> None:
+    """Raise ContractError unless each tolerance is 0 to its limit: what equals any answer shows nothing.
+
+    Args:
+        stated: tolerances of a golden sample or frame, by name.
+        limits: largest of each.
+        golden: 'sample' or 'frame'.
+        where: file that the error names.
+    """
+    for name, limit in limits.items():
+        if not 0 <= stated[name] <= limit:
+            raise ContractError(
+                f"lets answers to its golden {golden} differ by too much: {name}",
+                where=where,
+                expected=f"0 to {limit:g}",
+                found=f"{stated[name]:g}",
+                fix="use a file that ctcnet export wrote, as it wrote it",
+            )
 
 
 @contextmanager

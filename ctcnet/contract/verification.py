@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from ctcnet.contract.field_check import check_fields, graph_of
 from ctcnet.contract.golden_frame import check_golden_frame, golden_frame_from_text
 from ctcnet.contract.golden_sample import check_golden, golden_from_text
+from ctcnet.contract.golden_values import check_tolerances
 from ctcnet.contract.signing import check_signature
+from ctcnet.model_card import ModelCard
 from ctcnet.runtime.frame_predictor import FramePredictor
 from ctcnet.runtime.model_file import ModelFile, read_model_file
 from ctcnet.runtime.onnx_predictor import OnnxPredictor
@@ -17,6 +19,9 @@ from ctcnet.runtime.signature_file import stated_sha256
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+LARGEST_POSITION_TOLERANCE_PX = 0.5
+"""Two events are one where they are no farther apart, in every comparison of a frame graph."""
 
 
 def verify(path: Path, public_key: Ed25519PublicKey | None = None) -> Iterator[tuple[str, str]]:
@@ -45,6 +50,7 @@ def _verify_crop_graph(file: ModelFile, path: Path) -> Iterator[tuple[str, str]]
     count = check_fields(file, "crop", predictor.card, predictor.input_dtype.name, path)
     yield "metadata", f"{count} properties, as the card and the graph say"
     sample = golden_from_text(file.properties["golden_sample"], path)
+    check_tolerances(vars(sample), _limits(predictor.card), "sample", path)
     found = check_golden(sample, predictor, predictor.input_dtype, path)
     worst = f"{found.probability:.2g} in a probability, {found.atypicality:.2g} in an atypicality"
     yield "golden sample", f"{found.answers} answers as stored: largest difference {worst}; every decision equal"
@@ -55,9 +61,16 @@ def _verify_frame_graph(file: ModelFile, path: Path) -> Iterator[tuple[str, str]
     count = check_fields(file, "frame", predictor.card, "uint16", path)
     yield "metadata", f"{count} properties, as the card and the graph say"
     golden = golden_frame_from_text(file.properties["golden_frame"], path)
+    limits = _limits(predictor.card) | {"position_tolerance_px": LARGEST_POSITION_TOLERANCE_PX}
+    check_tolerances(vars(golden), limits, "frame", path)
     worst = check_golden_frame(golden, predictor, path)
     number = len(golden.events.x_px)
     yield "golden frame", f"{number} events as stored: largest difference {worst:.2g} in a probability"
+
+
+def _limits(card: ModelCard) -> dict[str, float]:
+    """Largest tolerances of golden answers: within the guard band runtimes may differ, beyond it they must not."""
+    return dict.fromkeys(("probability_tolerance", "atypicality_tolerance"), card.guard_band)
 
 
 _STEPS: Mapping[str, Callable[[ModelFile, Path], Iterator[tuple[str, str]]]] = {

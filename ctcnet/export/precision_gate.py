@@ -12,7 +12,7 @@ import numpy as np
 from ctcnet.errors import ParityError
 from ctcnet.export.parity import decision_flips
 from ctcnet.labels import CONTAINS_CTC
-from ctcnet.model_card import ModelCard
+from ctcnet.model_card import ModelCard, fold_matrix
 from ctcnet.progress import track
 from ctcnet.runtime import Predictions
 from ctcnet.runtime.conformal import ctc_classes
@@ -85,7 +85,8 @@ def compare(expected: Predictions, found: Predictions, labels: np.ndarray | None
 
     Args:
         expected, found: answers of both to the same N crops.
-        labels: (N,) int, true classes; None where they are not known.
+        labels: (N,) int, true classes; None where they are not known. One that the panel cannot tell stands for that
+            which it is called instead.
         card: of the reduced model, with its guard band.
     """
     flips = decision_flips(expected, found, card)
@@ -94,13 +95,15 @@ def compare(expected: Predictions, found: Predictions, labels: np.ndarray | None
     recalls: dict[str, Recall] = {}
     errors = None
     if labels is not None:
+        fold = fold_matrix(card.labels.classes, card.folded)
+        true = labels if fold is None else fold.argmax(axis=1)[labels]
         contains_ctc = ctc_classes(card.labels)
         judged = contains_ctc if CONTAINS_CTC in card.labels.rollups else np.ones_like(contains_ctc)
-        for k in map(int, np.flatnonzero(judged & (np.bincount(labels, minlength=len(judged)) > 0))):
-            own = labels == k
+        for k in map(int, np.flatnonzero(judged & (np.bincount(true, minlength=len(judged)) > 0))):
+            own = true == k
             recalls[card.labels.classes[k]] = Recall(_called(expected, k, own), _called(found, k, own), int(own.sum()))
         if contains_ctc.any():
-            positive = contains_ctc[labels]
+            positive = contains_ctc[true]
             before, after = (p.probabilities[:, contains_ctc].sum(1) for p in (expected, found))
             errors = calibration_error(before, positive), calibration_error(after, positive)
     return Gate(len(difference), int(flips.inside.sum()), int(flips.outside.sum()), worst, recalls, errors)

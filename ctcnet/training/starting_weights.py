@@ -27,6 +27,8 @@ from ctcnet.training.shipped_weights import (
 
 Freeze = Literal["none", "stem", "backbone"]
 ACCEPTED = "a checkpoint (.ckpt) or a run folder with best.ckpt"
+NUCLEUS = "nucleus"
+"""Role that every panel of the shipped models' training has."""
 _ROLE_PARAMETERS = ("filters", "projection", "role_bias", "deviation")
 
 
@@ -147,6 +149,8 @@ def start_network(
         notes.append(f"the classes are not those of '{start.name}' in its order: the last layer starts at random")
     if new_roles:
         notes.append(f"'{start.name}' knows no channel of role {', '.join(new_roles)}: these start at random")
+    if NUCLEUS in set(map(_role_of, start.state)) - set(map(_role_of, own)):
+        notes.append(f"the panel has no channel of role {NUCLEUS}, without which '{start.name}' never saw a cell")
     return tuple(notes)
 
 

@@ -48,7 +48,7 @@ def test_store_has_its_own_panel_and_other_sources_take_the_models(write_linear_
     assert named.name == "sarcoma"
 
 
-def test_auto_is_the_cpu_where_cuda_is_offered_and_no_device_is_there(write_linear_model, monkeypatch):
+def test_auto_is_the_cpu_where_cuda_is_offered_and_no_device_is_there(write_linear_model, monkeypatch, capsys):
     import onnxruntime
 
     real = onnxruntime.InferenceSession
@@ -62,5 +62,6 @@ def test_auto_is_the_cpu_where_cuda_is_offered_and_no_device_is_there(write_line
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     monkeypatch.setattr(onnxruntime, "InferenceSession", without_a_device)
     assert isinstance(load_predictor(write_linear_model(), "auto", threads=1), OnnxPredictor)
+    assert "the CPU is used (no CUDA-capable device is detected)" in capsys.readouterr().out
     with pytest.raises(ModelFileError, match="no CUDA-capable device"):
         load_predictor(write_linear_model(), "cuda", threads=1)

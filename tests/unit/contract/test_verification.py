@@ -99,6 +99,14 @@ def test_other_weights_give_other_answers(exported):
         list(verify(rewrite(exported, change)))
 
 
+@pytest.mark.parametrize("tolerance", [1e9, float("inf"), float("nan"), -1.0])
+@pytest.mark.parametrize("name", ["probability_tolerance", "atypicality_tolerance"])
+def test_a_sample_that_lets_any_answer_pass_is_refused(exported, name, tolerance):
+    sample = json.loads(read_model_file(exported).properties["golden_sample"]) | {name: tolerance}
+    with pytest.raises(ContractError, match=name):
+        list(verify(set_property(exported, "golden_sample", json.dumps(sample))))
+
+
 def test_verb_prints_pass_or_the_first_difference(exported, capsys):
     assert main(["verify", str(exported)]) == 0
     out = capsys.readouterr().out

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from ctcnet.contract.golden_frame import check_golden_frame, golden_frame_from_text
@@ -35,6 +36,16 @@ def golden(graph, path):
 def test_verify_runs_the_golden_frame(path):
     steps = dict(verify(path))
     assert "events as stored" in steps["golden frame"]
+
+
+@pytest.mark.parametrize("name", ["position_tolerance_px", "probability_tolerance", "atypicality_tolerance"])
+def test_a_golden_frame_that_lets_any_answer_pass_is_refused(path, golden, tmp_path, name):
+    model = onnx.load(str(path))
+    entry = next(entry for entry in model.metadata_props if entry.key == "golden_frame")
+    entry.value = replace(golden, **{name: 1e9}).to_text()
+    onnx.save_model(model, str(tmp_path / "loose.onnx"))
+    with pytest.raises(ContractError, match=name):
+        list(verify(tmp_path / "loose.onnx"))
 
 
 def test_frame_survives_as_text(golden):

@@ -60,6 +60,22 @@ def test_rare_class_is_judged_by_itself(card):
     assert gate.recalls["ctc"].crops == 10
 
 
+def test_crops_of_a_class_that_the_panel_cannot_tell_count_where_they_are_called(card):
+    """Without a platelet channel a platelet cluster is called a CTC: its own recall would be 0 in every precision."""
+    card = replace(card, folded={"ctc_platelet_cluster": "ctc"})
+    ctc, platelet, leukocyte = (
+        card.labels.index(name, where="test") for name in ("ctc", "ctc_platelet_cluster", "leukocyte")
+    )
+    labels = np.full(100_000, leukocyte)
+    labels[:400] = platelet
+    called = np.where(labels == platelet, ctc, labels)
+    other = called.copy()
+    other[:3] = leukocyte
+    gate = compare(_answers(called), _answers(other), labels, card)
+    assert gate.recalls == {"ctc": Recall(1.0, 0.9925, 400)}
+    assert "recall of ctc falls" in gate.failures[0]
+
+
 def test_flips_of_near_ties_are_in_the_guard_band(card):
     called = np.zeros(N, int)
     expected, found = _answers(called, 0.3), _answers(called, 0.3)

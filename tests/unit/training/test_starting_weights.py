@@ -42,6 +42,13 @@ def test_role_that_is_new_stays_random_and_is_named():
     assert torch.equal(network.state_dict()["backbone.stem.filters.leukocyte"], before)
 
 
+def test_panel_without_a_nucleus_is_named():
+    network = build_classifier("compact", ROLES[1:], 3)
+    (note,) = start_network(network, _start(roles=ROLES), "compact", CLASSES)
+    assert "no channel of role nucleus" in note
+    assert start_network(network, _start(roles=ROLES[1:]), "compact", CLASSES) == ()
+
+
 @pytest.mark.parametrize("classes", [CLASSES[::-1], (*CLASSES[:2], "other"), CLASSES[:2]])
 def test_last_layer_is_taken_for_the_same_classes_alone(classes):
     start = _start(roles=ROLES)

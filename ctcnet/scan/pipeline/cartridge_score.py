@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -41,20 +41,17 @@ def sampled_rows(columns: Mapping[str, np.ndarray], places: int) -> np.ndarray:
     return cells[(2 * np.arange(count) + 1) * len(cells) // (2 * max(count, 1))]
 
 
-def sample_column(events: Sequence[Mapping[str, np.ndarray]], embedding: np.ndarray, places: int) -> pa.Array:
+def sample_column(rows: np.ndarray, embedding: np.ndarray, count: int) -> pa.Array:
     """`EMBEDDING_COLUMN` of a unit.
 
     Args:
-        events: columns of the events of each of the unit's places.
-        embedding: (N, D) float32 of all of them, one place after the other.
-        places: places of the cartridge's grid.
+        rows: (M,) rows of the unit's events that are in the sample.
+        embedding: (M, D) float32 of these.
+        count: events of the unit.
     """
-    values: list[np.ndarray | None] = [None] * len(embedding)
-    start = 0
-    for columns in events:
-        for row in start + sampled_rows(columns, places):
-            values[row] = embedding[row]
-        start += len(columns["kind"])
+    values: list[np.ndarray | None] = [None] * count
+    for row, value in zip(rows, embedding, strict=True):
+        values[row] = value
     return pa.array(values, type=pa.list_(pa.float32()))
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from ctcnet.errors import ModelPanelError
 from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel
-from ctcnet.runtime.predictions import Predictions, Predictor, concatenate
+from ctcnet.runtime.predictions import Predictions, Predictor
+from ctcnet.scan.pipeline.crop_answers import CropAnswers, join, rows_within
 
 BATCH_SIZE = 64
 """Crops that the network sees at once: what it makes of more of them leaves a core's cache."""
@@ -72,7 +73,8 @@ class CropClassifier:
         background, scale: (C,) float32 of the model's channels, counts; None for the model's own or per-crop levels.
 
     Attributes:
-        keeps_embeddings: whether answers hold embeddings: only where the model can judge a cartridge by them.
+        keeps_embeddings: whether embeddings of a sample are worth keeping: only where the model can judge a cartridge
+            by them.
     """
 
     def __init__(self, predictor: Predictor, background: np.ndarray | None, scale: np.ndarray | None) -> None:
@@ -81,21 +83,27 @@ class CropClassifier:
         on_cpu = not isinstance(predictor, DevicePredictor) or predictor.device.type == "cpu"
         self._batch_size = BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
 
-    def classify(self, crops: Sequence[Tensor]) -> Predictions:
-        """Classify crops of several frames: (N, C, S, S) whole counts each, in the model's order; N may be 0."""
-        pieces = [piece for frame in crops for piece in frame.split(self._batch_size) if len(piece)]
-        answers = [self._predict(batch) for batch in _batches(pieces, self._batch_size)]
-        if not answers:
-            return self.nothing()
-        if self.keeps_embeddings:
-            return concatenate(answers)
-        return concatenate([answer._replace(embedding=answer.embedding[:, :0]) for answer in answers])
+    def classify(self, crops: Sequence[Tensor], sampled: np.ndarray) -> CropAnswers:
+        """Classify crops of several frames, one frame after the other.
 
-    def nothing(self) -> Predictions:
+        Args:
+            crops: (N, C, S, S) whole counts each, in the model's order; N may be 0.
+            sampled: (M,) ascending rows, counted over all frames, whose embeddings are kept.
+        """
+        pieces = [piece for frame in crops for piece in frame.split(self._batch_size) if len(piece)]
+        answers, start = [], 0
+        for batch in _batches(pieces, self._batch_size):
+            found, stop = self._predict(batch), start + len(batch)
+            kept = found.embedding[rows_within(sampled, start, stop)]  # a copy: the others are let go
+            answers.append(CropAnswers(found.probabilities, found.unassigned, found.atypicality, kept))
+            start = stop
+        return join(answers) if answers else self.nothing()
+
+    def nothing(self) -> CropAnswers:
         """Answers for no crops."""
         empty = np.zeros(0, dtype=np.float32)
         classes = len(self._predictor.card.labels.classes)
-        return Predictions(empty.reshape(0, classes), empty.astype(bool), empty, empty.reshape(0, 0))
+        return CropAnswers(empty.reshape(0, classes), empty.astype(bool), empty, empty.reshape(0, 0))
 
     def _predict(self, crops: Tensor) -> Predictions:
         if isinstance(self._predictor, DevicePredictor):

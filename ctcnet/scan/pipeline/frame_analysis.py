@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctcnet.runtime.predictions import Predictions, concatenate
 from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.measure.event_measurer import EventMeasurer
 from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, counted_area_um2, room_px
+from ctcnet.scan.pipeline.cartridge_score import sampled_rows
 from ctcnet.scan.pipeline.classification import CropClassifier
+from ctcnet.scan.pipeline.crop_answers import CropAnswers, join, rows_within
 from ctcnet.scan.pipeline.crop_cutting import CropCutter
 from ctcnet.scan.pipeline.stage_times import StageTimes
 from ctcnet.scan.pipeline.territory import Place, Territories
@@ -43,14 +44,17 @@ class FrameEvents:
     Attributes:
         columns: name -> (N,) array; see `FrameAnalyser.analyse`.
         crops: (N, C, S, S) whole counts, see `CropCutter.cut`, channels in the model's order, at the model's scale; N
-            is 0 where `predictions` are there already.
-        predictions: answers for a frame that is so crowded that its crops are not kept; else None.
+            is 0 where `answers` are there already.
+        sampled: (M,) ascending rows of the events whose embeddings are kept, see `sampled_rows`; none where the model
+            cannot judge a cartridge.
+        answers: answers for a frame that is so crowded that its crops are not kept; else None.
         record: what `quality.json` says of the frame; None where there is none.
     """
 
     columns: dict[str, np.ndarray]
     crops: Tensor
-    predictions: Predictions | None
+    sampled: np.ndarray
+    answers: CropAnswers | None
     record: dict[str, Any] | None
 
 
@@ -186,13 +190,21 @@ class FrameAnalyser:
             "unregistered": np.full(len(kept), prepared is not None and prepared.shifts.unregistered),
             **{name: values[kept] for name, values in measured.items()},
         }
-        crops, predictions = self._crops(canvas, events, kept, classifier)
+        sampled = np.zeros(0, dtype=np.int64)
+        if classifier.keeps_embeddings:
+            sampled = sampled_rows(columns, len(self.territories.places))
+        crops, answers = self._crops(canvas, events, kept, classifier, sampled)
         record = None if prepared is None else self._record(place, prepared, events, x_px, y_px)
-        return FrameEvents(columns, crops, predictions, record)
+        return FrameEvents(columns, crops, sampled, answers, record)
 
     def _crops(
-        self, canvas: Canvas, events: DetectedEvents, kept: np.ndarray, classifier: CropClassifier
-    ) -> tuple[Tensor, Predictions | None]:
+        self,
+        canvas: Canvas,
+        events: DetectedEvents,
+        kept: np.ndarray,
+        classifier: CropClassifier,
+        sampled: np.ndarray,
+    ) -> tuple[Tensor, CropAnswers | None]:
         """Crops of the events kept; of a crowded frame their answers, a part of them at a time."""
         wanted = self._of_model(canvas.counts)
         fill = events.background[self._channels]
@@ -206,15 +218,15 @@ class FrameAnalyser:
         if len(kept) <= MOST_CROPS_KEPT:
             return cut(kept), None
 
-        def classify(rows: np.ndarray) -> Predictions:
-            crops = cut(rows)
+        def classify(first: int) -> CropAnswers:
+            stop = first + MOST_CROPS_KEPT
+            crops = cut(kept[first:stop])
             start = perf_counter()
-            found = classifier.classify([crops])
+            found = classifier.classify([crops], rows_within(sampled, first, stop))
             self.times.add("network", perf_counter() - start)
             return found
 
-        parts = [kept[start : start + MOST_CROPS_KEPT] for start in range(0, len(kept), MOST_CROPS_KEPT)]
-        return cut(kept[:0]), concatenate([classify(part) for part in parts])
+        return cut(kept[:0]), join([classify(first) for first in range(0, len(kept), MOST_CROPS_KEPT)])
 
     def _counted_area_um2(self, place: Place, prepared: PreparedFrame) -> float:
         there = {(other.row, other.column) for other in self.territories.places if other.frame is not None}

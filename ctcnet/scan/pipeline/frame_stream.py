@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 
 from ctcnet.errors import FrameError
-from ctcnet.runtime.predictions import Predictions, concatenate
 from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, StripCache, Strips, build_canvas, strips_of
 from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN, sample_column
 from ctcnet.scan.pipeline.classification import CropClassifier
+from ctcnet.scan.pipeline.crop_answers import CropAnswers, join
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser, FrameEvents
 from ctcnet.scan.pipeline.territory import Place, Territories
 from ctcnet.scan.pipeline.work_folder import WorkFolder
@@ -165,33 +165,40 @@ class FrameStream:
         records = [entry if isinstance(entry, dict) else entry.record for entry in analysed]
         records = [record for record in records if record is not None]
         start = perf_counter()
-        predictions = self._classify(frames)
+        answers = self._classify(frames)
         self._analyser.times.add("network", perf_counter() - start)
         start = perf_counter()
-        table = _unit_table(frames, predictions)
+        table = _unit_table(frames, answers)
         if self._classifier.keeps_embeddings:
-            events = [frame.columns for frame in frames]
-            sample = sample_column(events, predictions.embedding, len(self._places))
+            sample = sample_column(_sampled(frames), answers.embedding, len(table))
             table = table.append_column(EMBEDDING_COLUMN, sample)
         self._work.write_unit(unit.number, table, records)
         self._analyser.times.add("writing", perf_counter() - start)
 
-    def _classify(self, frames: list[FrameEvents]) -> Predictions:
-        waiting = [frame for frame in frames if frame.predictions is None]
-        joined = self._classifier.classify([frame.crops for frame in waiting]) if waiting else None
-        parts, start = [], 0
+    def _classify(self, frames: list[FrameEvents]) -> CropAnswers:
+        waiting = [frame for frame in frames if frame.answers is None]
+        joined = self._classifier.classify([frame.crops for frame in waiting], _sampled(waiting))
+        parts, start, first = [], 0, 0
         for frame in frames:
-            if frame.predictions is not None or joined is None:
-                parts.append(frame.predictions)
+            if frame.answers is not None:
+                parts.append(frame.answers)
                 continue
-            stop = start + len(frame.crops)
-            parts.append(Predictions(*(values[start:stop] for values in joined)))
-            start = stop
+            stop, last = start + len(frame.crops), first + len(frame.sampled)
+            of_crops = (values[start:stop] for values in joined[:-1])
+            parts.append(CropAnswers(*of_crops, embedding=joined.embedding[first:last]))
+            start, first = stop, last
         parts = [part for part in parts if len(part.probabilities)]  # of none, the embedding's width is not known
-        return concatenate(parts) if parts else self._classifier.nothing()
+        return join(parts) if parts else self._classifier.nothing()
 
 
-def _unit_table(frames: list[FrameEvents], predictions: Predictions) -> pa.Table:
+def _sampled(frames: list[FrameEvents]) -> np.ndarray:
+    """Rows of the sample, counted over all of the frames."""
+    offsets = np.cumsum([0] + [len(frame.columns["x_px"]) for frame in frames])
+    parts = [frame.sampled + offset for frame, offset in zip(frames, offsets, strict=False)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _unit_table(frames: list[FrameEvents], answers: CropAnswers) -> pa.Table:
     """Events of a unit; `parent` counts rows within the unit."""
     columns: dict[str, np.ndarray] = {}
     if frames:
@@ -201,8 +208,8 @@ def _unit_table(frames: list[FrameEvents], predictions: Predictions) -> pa.Table
             if name == "parent":
                 parts = [np.where(part >= 0, part + offset, -1) for part, offset in zip(parts, offsets, strict=False)]
             columns[name] = np.concatenate(parts)
-    for k in range(predictions.probabilities.shape[1]):
-        columns[f"p{k}"] = predictions.probabilities[:, k]
-    columns["unassigned"] = predictions.unassigned
-    columns["atypicality"] = predictions.atypicality
+    for k in range(answers.probabilities.shape[1]):
+        columns[f"p{k}"] = answers.probabilities[:, k]
+    columns["unassigned"] = answers.unassigned
+    columns["atypicality"] = answers.atypicality
     return pa.table({name: pa.array(values) for name, values in columns.items()})

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from rule_model import CARTRIDGES
 
+from ctcnet.scan.pipeline import cartridge_score, frame_analysis
+from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN
+from ctcnet.scan.pipeline.work_folder import WorkFolder
 from ctcnet.simulate.cartridge_writer import write_simulated_cartridge
 
 pytestmark = pytest.mark.integration
@@ -56,3 +59,21 @@ def test_a_model_without_a_reference_says_so(scan, other_model, cartridge_source
     quality = json.loads((tmp_path / "out/cartridge/quality.json").read_text())
     assert quality["cartridge_atypicality"]["score"] is None
     assert "no reference" in quality["cartridge_atypicality"]["reason"]
+
+
+def test_a_crowded_frame_keeps_the_embeddings_of_the_same_cells(scan, cartridge_source, tmp_path, monkeypatch):
+    kept = []
+    write_unit = WorkFolder.write_unit
+
+    def watched(work, unit, table, records):
+        kept.append((unit, table[EMBEDDING_COLUMN].to_pylist()))
+        write_unit(work, unit, table, records)
+
+    monkeypatch.setattr(WorkFolder, "write_unit", watched)
+    monkeypatch.setattr(cartridge_score, "SAMPLED_CELLS", 12)  # 2 of each frame
+    for name, most in (("waiting", 4096), ("crowded", 7)):
+        monkeypatch.setattr(frame_analysis, "MOST_CROPS_KEPT", most)
+        assert scan(cartridge_source, out=tmp_path / name) == 0
+    first, second = dict(kept[:2]), dict(kept[2:])
+    assert sum(value is not None for column in first.values() for value in column) == 12
+    assert second == first

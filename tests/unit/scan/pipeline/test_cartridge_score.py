@@ -57,12 +57,10 @@ def test_the_whole_sample_is_bounded():
 
 
 def test_embeddings_stand_beside_the_events_that_they_are_of():
-    embedding = np.arange(10, dtype=np.float32).reshape(5, 2)
-    events = [columns(np.array([CELL, OBJECT])), columns(np.array([], int)), columns(np.array([CLUSTER, CELL, CELL]))]
-    one_each = sample_column(events, embedding, 2000)
-    assert one_each.to_pylist() == [[0, 1], None, None, None, [8, 9]]
-    assert sample_column(events, embedding, 1).to_pylist() == [[0, 1], None, None, [6, 7], [8, 9]]
-    assert len(sample_column([], np.zeros((0, 0), np.float32), 1)) == 0
+    embedding = np.arange(4, dtype=np.float32).reshape(2, 2)
+    assert sample_column(np.array([0, 4]), embedding, 5).to_pylist() == [[0, 1], None, None, None, [2, 3]]
+    assert sample_column(np.zeros(0, int), np.zeros((0, 2), np.float32), 3).to_pylist() == [None] * 3
+    assert len(sample_column(np.zeros(0, int), np.zeros((0, 0), np.float32), 0)) == 0
 
 
 def reference_of(rng: np.random.Generator) -> CartridgeReference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from ctcnet.errors import CartridgeError, ModelPanelError
 from ctcnet.panel import Channel, Panel
-from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime import OnnxPredictor, Predictions
 from ctcnet.scan.cartridge import Cartridge, Frame
 from ctcnet.scan.pipeline.classification import BATCH_SIZE, CropClassifier, model_channels
 from ctcnet.scan.pipeline.prologue import describe_levels, levels_of_model, sample_of
@@ -19,6 +20,9 @@ from ctcnet.scan.pipeline.prologue import describe_levels, levels_of_model, samp
 pytestmark = pytest.mark.unit
 
 PANEL = Panel("three", (Channel("ck", "epithelial"), Channel("FITC", "none"), Channel("dapi", "nucleus")), 12, 0.5)
+
+
+NO_SAMPLE = np.zeros(0, dtype=np.int64)
 
 
 def cartridge(panel: Panel = PANEL, frames: int = 1) -> Cartridge:
@@ -92,7 +96,7 @@ def test_crops_are_classified_in_batches_as_the_predictor_does(write_linear_mode
     crops = np.random.default_rng(0).integers(0, 4096, (BATCH_SIZE + 3, 2, 8, 8)).astype(np.uint16)
     background, scale = np.array([90.0, 40.0], np.float32), np.array([300.0, 200.0], np.float32)
     frames = [torch.from_numpy(part) for part in np.split(crops, [5, 5, BATCH_SIZE - 1])]
-    found = CropClassifier(predictor, background, scale).classify(frames)
+    found = CropClassifier(predictor, background, scale).classify(frames, NO_SAMPLE)
     expected = predictor.predict(crops, background, scale)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
     np.testing.assert_array_equal(found.unassigned, expected.unassigned)
@@ -108,7 +112,8 @@ def test_batches_hold_every_crop_once_and_in_order(write_linear_model, sizes):
             return super().predict(crops, background, scale)
 
     numbers = torch.arange(sum(sizes), dtype=torch.int32).to(torch.uint16)[:, None, None, None].expand(-1, 2, 8, 8)
-    found = CropClassifier(Recorder(write_linear_model()), None, None).classify(list(numbers.split(sizes)))
+    classifier = CropClassifier(Recorder(write_linear_model()), None, None)
+    found = classifier.classify(list(numbers.split(sizes)), NO_SAMPLE)
     assert len(found.probabilities) == sum(sizes)
     assert [number for batch in seen for number in batch] == list(range(sum(sizes)))
     assert all(len(batch) == BATCH_SIZE for batch in seen[:-1])
@@ -117,6 +122,40 @@ def test_batches_hold_every_crop_once_and_in_order(write_linear_model, sizes):
 
 def test_no_crops(write_linear_model):
     found = CropClassifier(OnnxPredictor(write_linear_model()), None, None).classify(
-        [torch.zeros(0, 2, 8, 8, dtype=torch.uint16)]
+        [torch.zeros(0, 2, 8, 8, dtype=torch.uint16)], NO_SAMPLE
     )
     assert found.probabilities.shape == (0, 5)
+
+
+@pytest.mark.parametrize("sizes", [[200], [3, 0, 130, 67]])
+def test_embeddings_are_those_of_the_sample(write_linear_model, sizes):
+    predictor = OnnxPredictor(write_linear_model())
+    crops = np.random.default_rng(0).integers(0, 4096, (200, 2, 8, 8)).astype(np.uint16)
+    expected = predictor.predict(crops).embedding
+    frames = list(torch.from_numpy(crops).split(sizes))
+    for rows in ([0, 63, 64, 130, 199], [], list(range(200))):
+        found = CropClassifier(predictor, None, None).classify(frames, np.array(rows, np.int64)).embedding
+        np.testing.assert_allclose(found, expected[rows], atol=1e-6)
+
+
+class WideEmbeddings:
+    """Predictor whose embeddings would be the most of what is held: 4 kB for each crop."""
+
+    def __init__(self, card):
+        self.card, self.cartridge_reference = card, True
+
+    def predict(self, crops, background=None, scale=None):
+        count = len(crops)
+        p = np.full((count, 5), 0.2, np.float32)
+        return Predictions(p, np.zeros(count, bool), p[:, 0].copy(), np.ones((count, 1024), np.float32))
+
+
+def test_embeddings_of_other_crops_are_not_held(two_channel_card):
+    classifier = CropClassifier(WideEmbeddings(two_channel_card), None, None)
+    crops, sampled = torch.zeros(10_000, 2, 8, 8, dtype=torch.uint16), np.arange(0, 10_000, 100)
+    tracemalloc.start()
+    found = classifier.classify([crops], sampled)
+    peak_mb = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    assert found.embedding.shape == (100, 1024)
+    assert peak_mb < 8  # all of them are 41 MB

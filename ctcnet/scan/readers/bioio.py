@@ -14,7 +14,7 @@ import numpy as np
 from ctcnet.errors import CartridgeError, FrameError
 from ctcnet.extras import import_extra
 from ctcnet.panel import Panel
-from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.platform import Platform
 from ctcnet.scan.readers.image_cartridge import ImageSet, cartridge_of_images
 from ctcnet.scan.readers.lazy_image import LazyImage, Region
@@ -42,6 +42,9 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
         path: file, or folder of a format that is one.
         platform, panel, pixel_size_um: see `opening.open_cartridge`.
 
+    A plugin may raise whatever the library of its format raises, so that every exception of one counts as a fault of
+    the file.
+
     Raises:
         CartridgeError: BioIO or its plugin cannot read it, or see `cartridge_of_images`.
         MissingExtraError: BioIO is not installed.
@@ -49,17 +52,16 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
     image = _open_image(import_extra("bioio", "bioio"), path)
     lock = threading.Lock()
     try:
-        scenes = [_scene(image, index, path, lock) for index in range(len(image.scenes))]
+        pixels, notes = _ome_pixels(image, path)
+        scenes = [_scene(image, index, path, lock, pixels[index]) for index in range(len(image.scenes))]
     except CartridgeError:
         raise
-    except Exception as cause:  # plugins raise what their libraries raise
-        raise CartridgeError(
-            f"has metadata that cannot be read through BioIO ({type(cause).__name__}: {str(cause)[:120]})", where=path
-        ) from cause
+    except Exception as cause:
+        raise _unreadable_metadata(path, cause) from cause
     if not scenes:
         raise CartridgeError("holds no scene", where=path)
     return cartridge_of_images(
-        ImageSet(tuple(scenes), metadata={"read_with": _plugin(image)}),
+        ImageSet(tuple(scenes), notes, metadata={"read_with": _plugin(image)}),
         name=path.stem if path.is_file() else path.resolve().name,
         path=path,
         layout=LAYOUT,
@@ -84,7 +86,8 @@ def _plugin(image: Any) -> str:
     return type(image.reader).__module__.partition(".")[0]
 
 
-def _scene(image: Any, index: int, path: Path, lock: threading.Lock) -> LazyImage:
+def _scene(image: Any, index: int, path: Path, lock: threading.Lock, pixels: Any) -> LazyImage:
+    """One scene; `pixels` is its OME metadata or None."""
     image.set_scene(index)
     _check_axes(image, path)
     sizes = {axis: int(getattr(image.dims, axis, 1)) for axis in _AXES}
@@ -96,8 +99,7 @@ def _scene(image: Any, index: int, path: Path, lock: threading.Lock) -> LazyImag
             found=", ".join(f"{axis} = {size}" for axis, size in sizes.items()),
             fix="export one section, or a projection, of one time",
         )
-    scene_name, pixels = str(image.scenes[index]), _ome_pixels(image, index)
-    size_um = _pixel_size_um(image, path)
+    scene_name, size_um = str(image.scenes[index]), _pixel_size_um(image, path)
     return LazyImage(
         where=path,
         name=f"scene {index + 1} ({scene_name})",
@@ -150,13 +152,34 @@ def _pixel_size_um(image: Any, path: Path) -> float | None:
     return square_pixel_um(sizes, path) if len(sizes) == 2 else None
 
 
-def _ome_pixels(image: Any, index: int) -> Any:
-    """OME metadata of a scene's pixels; None where the plugin does not give any."""
+def _ome_pixels(image: Any, path: Path) -> tuple[list[Any], tuple[Note, ...]]:
+    """OME metadata of the pixels of each scene, None where the plugin offers none, and what a user must know.
+
+    Files whose metadata break the rules of OME are common, and a single scene can be scanned without: its position and
+    bit depth are then as good as not stated. Several scenes cannot be placed.
+
+    Raises:
+        CartridgeError: the metadata of several scenes cannot be read.
+    """
+    unknown = [None] * len(image.scenes)
     try:
         images = image.ome_metadata.images
-    except Exception:  # plugins without OME metadata raise NotImplementedError or what they come upon
-        return None
-    return images[index].pixels if len(images) == len(image.scenes) else None
+    except NotImplementedError:  # the way of BioIO to say that a plugin offers none
+        return unknown, ()
+    except Exception as cause:
+        if len(unknown) > 1:
+            raise _unreadable_metadata(path, cause) from cause
+        message = f"its OME metadata cannot be read ({_named(cause)}): bits per pixel that they state are not known"
+        return unknown, (Note("unreadable_metadata", message),)
+    return [entry.pixels for entry in images] if len(images) == len(unknown) else unknown, ()
+
+
+def _unreadable_metadata(path: Path, cause: Exception) -> CartridgeError:
+    return CartridgeError(f"has metadata that cannot be read through BioIO ({_named(cause)})", where=path)
+
+
+def _named(cause: Exception) -> str:
+    return f"{type(cause).__name__}: {str(cause)[:120]}"
 
 
 def _position_um(pixels: Any) -> tuple[float, float] | None:
@@ -182,9 +205,9 @@ def _read(
             lazy = image.get_image_dask_data("CYX")
             part = lazy[list(channels), region.top : region.bottom, region.left : region.right]
             pixels = np.asarray(part.compute(scheduler="synchronous"))
-    except Exception as cause:  # plugins raise what their libraries raise
+    except Exception as cause:
         raise FrameError(
-            f"cannot be read through BioIO ({type(cause).__name__}: {str(cause)[:120]})",
+            f"cannot be read through BioIO ({_named(cause)})",
             where=path,
             fix="the file is truncated or damaged: copy it again",
         ) from cause

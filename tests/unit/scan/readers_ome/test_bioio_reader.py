@@ -48,7 +48,7 @@ class _Image:
         self.reader = self
         self.dtype = scenes.dtype
         self.dims = _dims(T=1, C=3, Z=1, Y=scenes.shape[2], X=scenes.shape[3])
-        self._positions_um = positions_um
+        self._positions_um, self.ome_fault = positions_um, None
         self.__dict__ |= changes
 
     def set_scene(self, index: int) -> None:
@@ -56,6 +56,8 @@ class _Image:
 
     @property
     def ome_metadata(self) -> SimpleNamespace:
+        if self.ome_fault is not None:
+            raise self.ome_fault
         if self._positions_um is None:
             raise NotImplementedError
         unit = SimpleNamespace(value="µm")
@@ -105,6 +107,7 @@ def test_one_scene_needs_no_position(open_with, random_counts) -> None:
     scenes = random_counts(1, 3, 20, 5000)
     cartridge = open_with(_Image(scenes, None))
     assert cartridge.columns == 3
+    assert "unreadable_metadata" not in {note.flag for note in cartridge.notes}
     width = cartridge.frame_width_px
     assert np.array_equal(cartridge.read(1), scenes[0][ORDER, :, width : 2 * width])
 
@@ -150,6 +153,17 @@ def test_what_the_library_raises(open_with, random_counts) -> None:
     image.get_image_dask_data = lambda order: 1 / 0  # type: ignore[method-assign]
     with pytest.raises(FrameError, match="ZeroDivisionError"):
         cartridge.read(0)
+
+
+def test_metadata_that_break_the_rules_of_ome_are_said(open_with, random_counts) -> None:
+    fault = ValueError("36 validation errors for OME")
+    scenes = random_counts(1, 3, 20, 30)
+    cartridge = open_with(_Image(scenes, [0.0], ome_fault=fault))
+    (note,) = [note for note in cartridge.notes if note.flag == "unreadable_metadata"]
+    assert "ValueError: 36 validation errors" in note.message
+    assert np.array_equal(cartridge.read(0), scenes[0][ORDER])
+    with pytest.raises(CartridgeError, match=r"metadata that cannot be read through BioIO .*36 validation errors"):
+        open_with(_Image(random_counts(2, 3, 20, 30), [0.0, 15.0], ome_fault=fault))
 
 
 def test_without_the_library(tmp_path: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ def _crops(crops: np.ndarray, background: np.ndarray = NAN, scale: np.ndarray = 
     return {"crops": crops, "background": background, "scale": scale}
 
 
-def _frame(frame: np.ndarray, most: int = 4096, level: np.ndarray = NAN) -> dict[str, np.ndarray]:
-    return {"frame": frame, "background": NAN, "scale": level, "max_events": np.array([most], np.int64)}
+def _frame(
+    frame: np.ndarray, most: int = 4096, level: np.ndarray = NAN, background: np.ndarray = NAN
+) -> dict[str, np.ndarray]:
+    return {"frame": frame, "background": background, "scale": level, "max_events": np.array([most], np.int64)}
 
 
 REFUSED_CROPS = {
@@ -50,10 +52,15 @@ REFUSED_FRAMES = {
     "four channels": _frame(FRAME[:4]),
     "a batch axis": _frame(FRAME[None]),
     "levels of four channels": _frame(FRAME, level=NAN[:4]),
+    "no pixels": _frame(FRAME[:, :0, :0]),
 }
 ANSWERED_FRAMES = {
     "usual counts": _frame(FRAME),
     "1 x 1": _frame(FRAME[:, :1, :1]),
+    "15 pixels high": _frame(FRAME[:, 20:35]),
+    "infinite background": _frame(FRAME, background=np.full(CHANNELS, np.inf, np.float32)),
+    "scale of 0": _frame(FRAME, level=0 * LEVEL),
+    "scale below 0": _frame(FRAME, level=-LEVEL),
     "smaller than a crop": _frame(FRAME[:, 10:50, 20:60]),
     "zeros": _frame(0 * FRAME),
     "saturated": _frame(0 * FRAME + 65535),
@@ -103,6 +110,10 @@ def test_frames_give_what_the_table_says(run_both, frame_model):
         found = {answer.name: answer.outputs for answer in answers}
         events = {name: len(outputs["x_px"]) for name, outputs in found.items()}
         assert events["usual counts"] == events["more events than pixels"] > 0
-        for name in ("1 x 1", "zeros", "saturated", "no events asked for", "a negative number of events"):
+        assert events["smaller than a crop"] > 0
+        for name in ("infinite background", "scale of 0", "scale below 0"):
+            np.testing.assert_array_equal(found[name]["probabilities"], found["usual counts"]["probabilities"])
+        empty = "1 x 1", "15 pixels high", "zeros", "saturated", "no events asked for", "a negative number of events"
+        for name in empty:
             assert events[name] == 0, name
         assert found["no events asked for"]["truncated"]

@@ -97,12 +97,12 @@ class ShippedModel:
 
 
 def shipped_names() -> tuple[str, ...]:
-    """Names of the models shipped with this installation."""
+    """Names of the models shipped with this installation; a hidden folder is one that was never finished."""
     try:
         folder = resource_dir("models")
     except SettingError:
         return ()
-    return tuple(sorted(path.parent.name for path in folder.glob(f"*/{CARD_FILE}")))
+    return tuple(sorted(path.parent.name for path in folder.glob(f"[!.]*/{CARD_FILE}")))
 
 
 def is_shipped_name(text: str | Path) -> bool:

@@ -59,6 +59,13 @@ def test_model_is_found_by_name_and_by_path(shipped_models):
     assert find_shipped("run/best.ckpt", "") is None
 
 
+def test_folder_that_was_never_finished_is_no_model(shipped_models):
+    unfinished = shipped_models / ".ctcnet-s.1.part"
+    unfinished.mkdir()
+    (unfinished / "card.json").write_text("{}")
+    assert shipped_names() == ("ctcnet-s",)
+
+
 def test_shipped_name_goes_before_a_folder_that_has_it_too(shipped_models, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ctcnet-s").mkdir()

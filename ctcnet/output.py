@@ -6,14 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ctcnet.errors import OutputError
 
 
 def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = None) -> Path:
-    """Check, before any work is done, that an output can be written.
+    """Check, before any work is done, that an output can be written. Nothing is made by this, not even its folder.
 
     Args:
         path: file or folder to write.
@@ -40,14 +40,28 @@ def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = N
     if Path(os.path.realpath(path)) in (Path.cwd(), *Path.cwd().parents):
         raise OutputError("is the folder you are in, or one above it", where=path, fix="choose another place")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        nearest = next((folder for folder in path.parents if folder.exists()), path.parent)
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as cause:
         raise OutputError(
             f"cannot be written ({cause.strerror})", where=path, fix="choose a folder that you may write to"
         ) from cause
     return path
+
+
+@contextmanager
+def _folders_above(path: Path) -> Iterator[None]:
+    """Make the folders that an output lies in; those that were made go again where the work fails."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:  # an interruption by hand too
+        for folder in made:
+            with suppress(OSError):  # another process may have come to use it
+                folder.rmdir()
+        raise
 
 
 def check_not_input(path: str | Path, *inputs: str | Path) -> None:
@@ -95,20 +109,22 @@ def new_output_files(
             raise OutputError("is a folder", where=name, expected="the path of a file", fix="choose another place")
     parts = tuple(name.with_name(f".{name.stem}.{os.getpid()}.part{name.suffix}") for name in (path, *others))
     try:
-        yield parts
-        for name in (path, *older):
-            check_output(name, overwrite=overwrite)  # another process may have written it meanwhile
-        for name in older:
-            name.unlink(missing_ok=True)
-        for part, name in zip(parts, (path, *others), strict=True):
-            os.replace(part, name)
+        with _folders_above(path):
+            try:
+                yield parts
+                for name in (path, *older):
+                    check_output(name, overwrite=overwrite)  # another process may have written it meanwhile
+                for name in older:
+                    name.unlink(missing_ok=True)
+                for part, name in zip(parts, (path, *others), strict=True):
+                    os.replace(part, name)
+            finally:
+                for part in parts:
+                    part.unlink(missing_ok=True)
     except OSError as cause:
         raise OutputError(
             f"could not be written ({cause.strerror or cause})", where=path, fix="see to the disk"
         ) from cause
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
 def _move_over(part: Path, path: Path) -> None:
@@ -141,16 +157,18 @@ def new_output_dir(path: str | Path, *, overwrite: bool, made_with: str) -> Iter
         raise OutputError("is a file", where=path, expected="the path of a folder")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.mkdir()
-        yield part
-        check_output(path, overwrite=overwrite, made_with=made_with)  # as above
-        if path.exists() and not overwrite:
-            path.rmdir()  # an empty folder; fails where it no longer is
-        _move_over(part, path)
+        with _folders_above(path):
+            try:
+                part.mkdir()
+                yield part
+                check_output(path, overwrite=overwrite, made_with=made_with)  # as above
+                if path.exists() and not overwrite:
+                    path.rmdir()  # an empty folder; fails where it no longer is
+                _move_over(part, path)
+            finally:
+                if part.exists():
+                    shutil.rmtree(part, ignore_errors=True)
     except OSError as cause:
         raise OutputError(
             f"could not be written ({cause.strerror or cause})", where=path, fix="see to the disk"
         ) from cause
-    finally:
-        if part.exists():
-            shutil.rmtree(part, ignore_errors=True)

@@ -24,10 +24,11 @@ def test_file_appears_when_finished(tmp_path: Path):
     assert (tmp_path / "sub" / "a.txt").read_text() == "done"
 
 
+@pytest.mark.parametrize("above", ["", "new/folders"])
 @pytest.mark.parametrize("make", [new_output_file, _new_folder])
-def test_nothing_is_left_when_work_fails(tmp_path: Path, make):
+def test_nothing_is_left_when_work_fails(tmp_path: Path, make, above: str):
     def work() -> None:
-        with make(tmp_path / "out", overwrite=False) as part:
+        with make(tmp_path / above / "out", overwrite=False) as part:
             if make is _new_folder:
                 (part / "half").write_text("x")
             else:
@@ -36,6 +37,24 @@ def test_nothing_is_left_when_work_fails(tmp_path: Path, make):
 
     with pytest.raises(RuntimeError):
         work()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_came_to_use_is_left_to_it(tmp_path: Path):
+    def work() -> None:
+        with new_output_file(tmp_path / "new" / "sub" / "a.txt", overwrite=False):
+            (tmp_path / "new" / "other.txt").write_text("x")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "other.txt"]
+
+
+def test_a_check_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    check_output(tmp_path / "new" / "folders" / "a.txt", overwrite=False)
+    monkeypatch.chdir(tmp_path)
+    check_output("new/a.txt", overwrite=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,6 +104,10 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
         check_output(tmp_path / "file" / "out.txt", overwrite=False)
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_output(tmp_path / "file" / "sub" / "out.txt", overwrite=False)
+    with pytest.raises(OutputError, match="too long"):
+        check_output(tmp_path / ("a" * 300) / "out.txt", overwrite=False)
 
 
 def test_the_working_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -49,10 +49,11 @@ def answers_of(runtime: Runtime, model: Path, cases: Path, work: Path) -> tuple[
 
 
 def int8_models(panels: Sequence[str], work: Path) -> tuple[list[Path], list[str]]:
-    """Crop graph and frame graph in INT8 for each panel, and what is to be said of them; kept in WORK."""
+    """Crop graph and frame graph in INT8 for each panel, and what is to be said of them; kept for this model."""
     models, notes = [], []
+    key = sha256((MODELS / "card.json").read_bytes()).hexdigest()[:12]  # it holds the hashes of the model's files
     for name in panels:
-        folder = work / "int8" / name
+        folder = work / "int8" / f"{name}-{key}"
         said = folder / "note.txt"
         if not said.exists():
             folder.mkdir(parents=True, exist_ok=True)

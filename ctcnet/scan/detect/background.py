@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ctcnet.cartridge_levels import NOISE_FACTOR
+from ctcnet.scan.order_statistics import ascending, lower_median
 
 BLOCK_UM = 64.0
 """Side of the blocks in which the background is measured: several cells wide, well below a field's unevenness."""
@@ -109,7 +110,7 @@ def measure_background(
     crowded = (level > lowest + limit).flatten(2).float().mean(-1) > CROWDED_SHARE
     known = ~crowded | (_disagreement(lowest) <= SAME_LOWEST * finest)
     level = torch.where(crowded[..., None, None], lowest, level)
-    typical = level.flatten(2).nanmedian(-1).values.nan_to_num(0.0)
+    typical = lower_median(level.flatten(2)).nan_to_num(0.0)
     grid = _smoothed(torch.where(level.isnan(), typical[..., None, None], level))
     noise = _spread(sampled - grid[..., None], usable, noise_floor_counts)
     noise = torch.where(crowded, torch.minimum(noise, finest), noise)
@@ -132,7 +133,7 @@ def _clipped_levels(sampled: Tensor, usable: Tensor | None, floor: float) -> tup
     else:
         sampled = sampled.masked_fill(~usable, float("inf"))
         number = usable.sum(-1).expand(sampled.shape[:-1])
-    ordered = sampled.sort(-1).values
+    ordered = ascending(sampled)
     kept = number.clamp(min=1)
     limit = ordered[..., 0]
     for _ in range(CLIPPINGS):
@@ -156,7 +157,7 @@ def _grain(counts: Tensor, valid: Tensor | None, step: int, floor: float) -> Ten
     if valid is not None:
         usable = valid[:, None, ::step, 1::step] & valid[:, None, ::step, :columns:step]
         difference = difference.masked_fill(~usable, float("nan"))
-    ordered = difference.flatten(2).sort(-1).values
+    ordered = ascending(difference.flatten(2))
     number = (~ordered.isnan()).sum(-1, keepdim=True)
     share = ordered.gather(-1, (number * GRAIN_SHARE).long())[..., 0]
     return (share / (GRAIN_SIGMAS * 2**0.5)).nan_to_num(0.0).clamp(min=floor)
@@ -184,7 +185,7 @@ def _finest_noise(
         usable = _blocks(inner, rows, columns, side)
         mean, fine = mean.masked_fill(~usable, float("inf")), fine.masked_fill(~usable, float("nan"))
     darkest = mean.topk(max(1, int(DARKEST * mean.shape[-1])), -1, largest=False, sorted=False).indices
-    typical = fine.gather(-1, darkest).flatten(2).nanmedian(-1).values
+    typical = lower_median(fine.gather(-1, darkest).flatten(2))
     return (typical / (6 * MEDIAN_ABSOLUTE)).nan_to_num(0.0).clamp(min=floor)
 
 
@@ -206,7 +207,7 @@ def _across(lines: Tensor, weight: float, step: int, width: int) -> Tensor:
 def _disagreement(lowest: Tensor) -> Tensor:
     """Standard deviation (B, C) of the blocks' lowest levels about those of the blocks around them."""
     apart = (lowest - _smoothed(lowest)).abs().flatten(2)
-    return (NOISE_FACTOR * apart.nanmedian(-1).values).nan_to_num(0.0)
+    return (NOISE_FACTOR * lower_median(apart)).nan_to_num(0.0)
 
 
 def _spread(residual: Tensor, usable: Tensor | None, floor: float) -> Tensor:
@@ -214,10 +215,10 @@ def _spread(residual: Tensor, usable: Tensor | None, floor: float) -> Tensor:
     if usable is not None:
         residual = residual.masked_fill(~usable, float("nan"))
     residual = residual.flatten(2)
-    spread = residual.masked_fill(residual > 0, float("nan")).abs().nanmedian(-1).values
+    spread = lower_median(residual.masked_fill(residual > 0, float("nan")).abs())
     for _ in range(CLIPPINGS):
         limit = CLIP_SIGMAS * (NOISE_FACTOR * spread).clamp(min=floor)
-        spread = residual.masked_fill(residual > limit[..., None], float("nan")).abs().nanmedian(-1).values
+        spread = lower_median(residual.masked_fill(residual > limit[..., None], float("nan")).abs())
     return (NOISE_FACTOR * spread).nan_to_num(0.0).clamp(min=floor)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ctcnet.scan.detect.sampling import sample
 from ctcnet.scan.detect.scale_space import Peaks
+from ctcnet.scan.order_statistics import lower_median
 
 NUCLEUS_LEVEL = 0.4
 """Share of the height at which a nucleus ends."""
@@ -88,7 +89,7 @@ def _centre_and_radius(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Centroid of the area within the rays' edges, as sectors of circles, and the radius of a disc of that area."""
     edge = _edges(values, height[:, None, None], share, radii)
-    edge = torch.minimum(edge, LONGEST_RAY * edge.median(-1, keepdim=True).values)
+    edge = torch.minimum(edge, LONGEST_RAY * lower_median(edge)[..., None])
     sine, cosine = _directions(values.device)
     area, cubed = edge.square().sum(-1), edge**3
     down, across = (2 / 3 * (cubed * part[..., 0]).sum(-1) / area for part in (sine, cosine))
@@ -142,7 +143,7 @@ def stained_diameter(
     parts = []
     for rows in torch.arange(len(y), device=plane.device).split(_CHUNK):
         rays = _rays(plane, image[rows], y[rows], x[rows], radii)
-        profile = rays.median(1).values - level[rows, None]
+        profile = lower_median(rays.transpose(1, 2)) - level[rows, None]
         nearby = radii[None] * pixel_um <= nucleus_um[rows, None] / 2 + 2.5
         ring, place = profile.masked_fill(~nearby, -math.inf).max(-1)
         index = torch.arange(len(radii), device=plane.device)

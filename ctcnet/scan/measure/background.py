@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ctcnet.scan.measure.patches import barred
+from ctcnet.scan.order_statistics import lower_median
 
 FEWEST_SAMPLES = 12
 """With fewer free samples around an event than this, their median says too little."""
@@ -30,7 +31,7 @@ def local_background(samples: Tensor, free: Tensor, typical: Tensor) -> Tensor:
     channels, events = len(samples), samples.shape[1]
     flat = samples.reshape(channels, events, -1)
     usable = free.reshape(events, -1)
-    background = (flat + barred(usable, torch.nan)).nanmedian(dim=2).values
+    background = lower_median(flat + barred(usable, torch.nan))
     crowded = (usable.sum(1) < FEWEST_SAMPLES).nonzero().squeeze(1)
     if len(crowded):
         values = flat[:, crowded]

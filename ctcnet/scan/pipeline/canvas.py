@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ctcnet.scan.cartridge import Cartridge
+from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.territory import Place, Territories
 from ctcnet.scan.preprocess.registration import ChannelShifts
 
@@ -135,7 +136,7 @@ def build_canvas(
     beside = left is not None or not offset_x, upper is not None or not offset_y
     if prepared is None or not all(beside) or (corner is None and offset_x and offset_y):
         thin = known[:, ::_THIN_PX, ::_THIN_PX].flatten(1)
-        typical = thin.median(dim=1).values[:, None, None]
+        typical = lower_median(thin)[:, None, None]
         counts[:, :free_y] = typical
         counts[:, :, :free_x] = typical
     valid = torch.zeros((height, width), dtype=torch.bool, device=counts.device)

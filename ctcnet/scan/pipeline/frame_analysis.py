@@ -14,6 +14,7 @@ from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.measure.event_measurer import EventMeasurer
+from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, counted_area_um2, room_px
 from ctcnet.scan.pipeline.cartridge_score import sampled_rows
 from ctcnet.scan.pipeline.classification import CropClassifier
@@ -142,7 +143,7 @@ class FrameAnalyser:
             keep[rows, columns] = False
         inside = counts[:, top:bottom, left:right]
         if inside.numel() and inside.shape != counts.shape:
-            typical = inside[:, ::_THIN_PX, ::_THIN_PX].flatten(1).median(dim=1).values
+            typical = lower_median(inside[:, ::_THIN_PX, ::_THIN_PX].flatten(1))
             for rows, columns in sides:
                 counts[:, rows, columns] = typical[:, None, None]
         return keep

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ctcnet.errors import FrameError
+from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.canvas import PreparedFrame, StripCache, Strips, build_canvas, strips_of
 from ctcnet.scan.pipeline.crop_cutting import CropCutter
 from ctcnet.scan.pipeline.finishing import FinishInput
@@ -47,7 +48,7 @@ def cut_gallery(
         for (place, rows, x_px, y_px), prepared in zip(answering, ready, strict=True):
             joined = bool((np.minimum(x_px, y_px) < reach).any())
             counts, offset_x, offset_y = frames.counts(place, prepared, joined)
-            fill = counts[:, ::_FILL_STEP_PX, ::_FILL_STEP_PX].flatten(1).median(dim=1).values.cpu().numpy()
+            fill = lower_median(counts[:, ::_FILL_STEP_PX, ::_FILL_STEP_PX].flatten(1)).cpu().numpy()
             cut = cutter.cut(counts, x_px + offset_x, y_px + offset_y, fill)
             crops[rows] = cut.cpu().numpy()
     return crops

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ctcnet.cartridge_levels import NOISE_FACTOR
+from ctcnet.scan.order_statistics import lower_median
 
 COARSE_UM = 1.8
 """Frames are reduced to about this many um per pixel: a third at 10x, still several pixels per cell."""
@@ -184,8 +185,8 @@ def _reduced(counts: Tensor, factor: int) -> Tensor:
 def _compress(coarse: Tensor) -> Tensor:
     """Square root of the height over the background (bright cells must not outvote the others), about a zero mean."""
     sample = coarse[:, ::SAMPLE_STRIDE, ::SAMPLE_STRIDE].flatten(1)
-    background = sample.median(dim=1).values
-    noise = NOISE_FACTOR * (sample - background[:, None]).abs().median(dim=1).values
+    background = lower_median(sample)
+    noise = NOISE_FACTOR * lower_median((sample - background[:, None]).abs())
     offset = 3 * noise.clamp(min=LEAST_NOISE_COUNTS) - background
     root = (coarse + offset[:, None, None]).clamp(min=0).sqrt()
     return root - root.mean((1, 2), keepdim=True)
@@ -197,8 +198,8 @@ def _stand_out(banded: Tensor) -> tuple[Tensor, Tensor]:
     Without this the noise of a frame with few cells outweighs the cells. Also gives the deviations (C,).
     """
     sample = banded[:, ::SAMPLE_STRIDE, ::SAMPLE_STRIDE].flatten(1)
-    median = sample.median(dim=1).values
-    noise = NOISE_FACTOR * (sample - median[:, None]).abs().median(dim=1).values
+    median = lower_median(sample)
+    noise = NOISE_FACTOR * lower_median((sample - median[:, None]).abs())
     least = median + SHRINK_SNR * noise
     shrunk = (banded - least[:, None, None]).clamp(min=0)
     return shrunk - shrunk.mean((1, 2), keepdim=True), noise

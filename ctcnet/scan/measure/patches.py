@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from ctcnet.scan.windows import cut_windows
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,13 @@ def cut_patches(image: Tensor, column: Tensor, row: Tensor, half_px: int) -> Pat
     height, width = min(2 * half_px + 1, image_height), min(2 * half_px + 1, image_width)
     top = (row - half_px).clamp(0, image_height - height)
     left = (column - half_px).clamp(0, image_width - width)
-    counts = _windows(image, top, left, height, width)
+    counts = cut_windows(image, top, left, height, width)
     rim = torch.zeros((len(row), height, width), dtype=torch.bool, device=image.device)
     rim[:, 1] |= (top > 0)[:, None]
     rim[:, -2] |= (top + height < image_height)[:, None]
     rim[:, :, 1] |= (left > 0)[:, None]
     rim[:, :, -2] |= (left + width < image_width)[:, None]
     return Patches(counts, top, left, rim)
-
-
-def _windows(image: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """Windows (C, N, h, w) of an image; on a CPU numpy copies whole rows, several times faster than torch."""
-    if image.device.type != "cpu":
-        return image.unfold(1, height, 1).unfold(2, width, 1)[:, top, left].contiguous()
-    pixels = image.numpy()
-    windows = np.empty((len(pixels), len(top), height, width), np.float32)
-    for event, (y, x) in enumerate(zip(top.tolist(), left.tolist(), strict=True)):
-        windows[:, event] = pixels[:, y : y + height, x : x + width]
-    return torch.from_numpy(windows)
 
 
 def clear_outermost(mask: Tensor) -> Tensor:

@@ -174,4 +174,4 @@ def counted_area_um2(prepared: PreparedFrame, cartridge: Cartridge, right: bool,
         counted[:, cartridge.frame_width_px - cartridge.overlap_x_px :] = False
     if cartridge.overlap_y_px and lower:
         counted[cartridge.frame_height_px - cartridge.overlap_y_px :] = False
-    return float(counted.sum()) * cartridge.pixel_size_um**2
+    return float(torch.count_nonzero(counted)) * cartridge.pixel_size_um**2

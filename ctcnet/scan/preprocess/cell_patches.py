@@ -10,6 +10,8 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from ctcnet.scan.windows import cut_windows
+
 
 def is_whole(x_px: np.ndarray, y_px: np.ndarray, shape: tuple[int, int], radius_px: float) -> np.ndarray:
     """Which discs of a radius around the points lie inside an image of `shape` (rows, columns); bool (N,)."""
@@ -28,17 +30,8 @@ def _windows(counts: Tensor, x_px: np.ndarray, y_px: np.ndarray, radius_px: floa
     rows = y.round().long()[:, None] + step
     columns = x.round().long()[:, None] + step
     distance = ((rows - y[:, None]).square()[:, :, None] + (columns - x[:, None]).square()[:, None, :]).sqrt()
-    return gather_windows(counts, rows, columns).flatten(2), distance.flatten(1)
-
-
-def gather_windows(counts: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Windows (C, N, R, S) of an image (C, H, W) at rows (N, R) and columns (N, S), both int64."""
-    channels, height, width = counts.shape
-    counts = counts if counts.stride(2) == 1 else counts.contiguous()
-    step = counts.stride(1)  # a frame is a part of its canvas: flattening it would copy all of it
-    pixels = counts.as_strided((channels, (height - 1) * step + width), (counts.stride(0), 1))
-    index = rows[:, :, None] * step + columns[:, None, :]
-    return pixels.index_select(1, index.flatten()).unflatten(1, index.shape)
+    side = len(step)
+    return cut_windows(counts, rows[:, 0], columns[:, 0], side, side).flatten(2), distance.flatten(1)
 
 
 def disc_means(

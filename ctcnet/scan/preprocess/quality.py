@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from ctcnet.cartridge_levels import CELL_RADIUS_UM
 from ctcnet.panel import Panel
 from ctcnet.scan.event_kinds import CELL, CLUSTER, OBJECT
-from ctcnet.scan.preprocess.cell_patches import disc_means, gather_windows, is_whole
+from ctcnet.scan.preprocess.cell_patches import disc_means, is_whole
 from ctcnet.scan.preprocess.registration import ChannelShifts
+from ctcnet.scan.windows import cut_windows
 
 FOCUS_CELLS = 100
 """So many cells of a frame are looked at for focus and level, evenly spread over its list of events."""
@@ -140,9 +141,9 @@ def _focus_and_level(
     chosen = whole[np.linspace(0, len(whole) - 1, min(FOCUS_CELLS, len(whole))).round().astype(int)]
     x_px, y_px = x_px[chosen], y_px[chosen]
     step = torch.arange(-radius_px - 1, radius_px + 2, device=counts.device)
-    rows = torch.as_tensor(y_px.round().astype(np.int64), device=counts.device)[:, None] + step
-    columns = torch.as_tensor(x_px.round().astype(np.int64), device=counts.device)[:, None] + step
-    windows = gather_windows(counts, rows, columns)
+    first = np.stack([y_px, x_px]).round().astype(np.int64) - radius_px - 1
+    top, left = torch.as_tensor(first, device=counts.device)
+    windows = cut_windows(counts, top, left, len(step), len(step))
     disc = step.square()[:, None] + step.square() <= radius_px**2
     focus = focus_per_um(windows, disc, np.asarray(background), np.asarray(noise), pixel_size_um)
     level = np.median(disc_means(counts, x_px, y_px, max(CELL_RADIUS_UM / pixel_size_um, 1.0)), axis=0) - background

@@ -15,7 +15,6 @@ from ctcnet.scan.preprocess.cell_patches import (
     diameters_px,
     disc_means,
     distance_to_events_px,
-    gather_windows,
     has_no_neighbour,
     is_whole,
     radial_profiles,
@@ -37,15 +36,6 @@ def test_disc_means_equal_those_over_a_mask(places, radius_px, inner):
         distance = np.hypot(columns - x, rows - y)
         mask = (distance <= radius_px) & (distance > inner * radius_px)
         assert found == pytest.approx(image[:, mask].mean(axis=1), rel=1e-4)
-
-
-@pytest.mark.parametrize("part", [np.s_[:, 3:20, 5:30], np.s_[:, ::2, ::2], np.s_[1:, :, 4:]])
-def test_windows_of_a_part_of_an_image_are_those_of_its_copy(part):
-    image = torch.rand(3, 40, 50)[part]
-    rows, columns = torch.randint(0, image.shape[1], (4, 6)), torch.randint(0, image.shape[2], (4, 7))
-    expected = image[:, rows[:, :, None], columns[:, None, :]]
-    assert torch.equal(gather_windows(image, rows, columns), expected)
-    assert torch.equal(gather_windows(image.clone(), rows, columns), expected)
 
 
 def test_no_points_give_no_rows():

@@ -18,7 +18,7 @@ from ctcnet.export.simulated_frame import simulated_frame
 from ctcnet.panel import load_panel
 from ctcnet.resources import resource_dir
 from ctcnet.runtime import FramePredictor, OnnxPredictor, SessionSettings
-from ctcnet.runtime.frame_predictor import GIVEN, OF_FRAME, OF_MODEL
+from ctcnet.runtime.frame_predictor import GIVEN, OF_CROP, OF_FRAME, OF_MODEL
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.platform import load_platform
 from ctcnet.scan.preprocess.frame_sample import FrameSample
@@ -138,6 +138,21 @@ def test_scale_of_the_frame_is_that_of_its_leukocytes(make_predictor, two_channe
     assert found.scale_source.tolist() == [OF_FRAME] * len(kept)
     np.testing.assert_allclose(found.scale_used, expected.scale, rtol=0.05, atol=1)
     np.testing.assert_allclose(found.background_used, expected.background, atol=3)
+
+
+def test_crops_of_a_model_without_levels_have_their_own(make_predictor, tmp_path):
+    result = export_frame_graph(
+        make_predictor("per_crop"),
+        tmp_path / "m.onnx",
+        platform=load_platform("ome_tiff"),
+        pixel_size_um=PIXEL_SIZE_UM,
+    )
+    assert result.parity.matched > 50
+    graph = FramePredictor(result.model, SessionSettings(threads=1))
+    found = graph.predict(simulated_frame(graph.card.panel, PIXEL_SIZE_UM, (300, 300), seed=2), *LEVELS)
+    assert len(found) > 5
+    assert found.background_source.tolist() == found.scale_source.tolist() == [OF_CROP] * 2
+    assert np.isnan([found.background_used, found.scale_used]).all()
 
 
 def test_levels_that_are_no_numbers_are_those_of_the_frame(graph, frame):

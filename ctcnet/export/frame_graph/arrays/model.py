@@ -44,12 +44,18 @@ def inlined(model: ir.Model, inputs: Mapping[str, Array], outputs: Sequence[tupl
 def model_of(
     graph: Recording, inputs: Sequence[ir.Value], outputs: Mapping[str, Array], shapes: Mapping[str, Sequence[Any]]
 ) -> ir.Model:
-    """The model that a recording makes; `shapes` are those of its outputs."""
+    """The model that a recording makes; `shapes` are those of its outputs, of which two may be one array."""
+    values: list[ir.Value] = []
     for name, array in outputs.items():
-        array.value.name = name
-        array.value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
-        array.value.shape = ir.Shape(shapes[name])
-    values = [array.value for array in outputs.values()]
+        value = array.value
+        if any(value is other for other in values):  # an array has one name
+            node = ir.node("Identity", [value], name=graph.name("Identity"))
+            graph.nodes.append(node)
+            value = node.outputs[0]
+        value.name = name
+        value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
+        value.shape = ir.Shape(shapes[name])
+        values.append(value)
     whole_graph = ir.Graph(
         inputs, values, nodes=graph.nodes, initializers=graph.constants, opset_imports={"": OPSET}, name="frame"
     )

@@ -1,7 +1,8 @@
 """Which background and scale the events of a frame are classified with.
 
 What is not given follows from the frame: the background is that of detection, the scale that of its leukocytes, by the
-rule of `ctcnet.scan.preprocess.levels` for a sample of this one frame.
+rule of `ctcnet.scan.preprocess.levels` for a sample of this one frame. A model of the mode 'fixed' was trained with its
+own constants and gets those, as in a scan.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def choose_levels(
     own = plain(card.normalization.scale)
     if card.normalization.mode == "fixed":
         found, enough = own, as_array(False, BOOL)
+        own_background, background_source = plain(card.normalization.background), OF_MODEL
     else:
+        own_background, background_source = measured.level, OF_FRAME
         wanted = count_of(~known_scale, 0) > 0
 
         def measure(_scale: Array) -> tuple[Array, list[Array]]:
@@ -89,9 +92,9 @@ def choose_levels(
         found = loop(as_array(1), [full(number, float("nan"), FLOAT)], wanted, measure)[0]
         enough = count_of(found > 0, 0) >= number
     return FrameLevels(
-        where(known_background, background, measured.level),
+        where(known_background, background, own_background),
         where(known_scale, scale, where(enough, found, own)),
-        where(known_background, plain(GIVEN, INT32), OF_FRAME),
+        where(known_background, plain(GIVEN, INT32), background_source),
         where(known_scale, plain(GIVEN, INT32), where(enough, plain(OF_FRAME, INT32), OF_MODEL)),
     )
 

@@ -155,6 +155,21 @@ def test_crops_of_a_model_without_levels_have_their_own(make_predictor, tmp_path
     assert np.isnan([found.background_used, found.scale_used]).all()
 
 
+def test_a_model_of_fixed_levels_has_its_own_as_in_a_scan(make_predictor, tmp_path):
+    predictor, platform = make_predictor("fixed"), load_platform("ome_tiff")
+    path = export_frame_graph(predictor, tmp_path / "m.onnx", platform=platform, pixel_size_um=PIXEL_SIZE_UM).model
+    frame = simulated_frame(predictor.card.panel, PIXEL_SIZE_UM, (300, 300), seed=2)
+    found = FramePredictor(path, SessionSettings(threads=1)).predict(frame)
+    assert found.background_source.tolist() == found.scale_source.tolist() == [OF_MODEL] * 2
+    own = predictor.card.normalization
+    np.testing.assert_array_equal([found.background_used, found.scale_used], [own.background, own.scale])
+    detector = EventDetector(platform.detection, predictor.card.panel.roles, PIXEL_SIZE_UM)
+    events, answers = scan_events(predictor, detector, np.eye(2), frame, None)  # levels are left to the model
+    parity = compare_events(events, answers, found, predictor)
+    assert parity.holds, parity
+    assert parity.matched > 5
+
+
 def test_levels_that_are_no_numbers_are_those_of_the_frame(graph, frame):
     background, scale = LEVELS[0].copy(), LEVELS[1].copy()
     background[1] = scale[0] = np.nan

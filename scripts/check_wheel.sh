@@ -35,11 +35,21 @@ with_training "$ctcnet" scan cartridge --model model.onnx -o results --device cp
 test -s results/cartridge/report.html
 with_training "$ctcnet" export ctcnet-s --panel ctc5 -o shipped.onnx
 with_training "$ctcnet" classify ctcnet-s crops/manifest.csv --panel ctc5 -o shipped.csv
-with_training "$ctcnet" spillover --help > spillover.txt
+with_training "$work/base/bin/python" - <<'IMAGE'
+import numpy as np
+import tifffile
+
+y, x = np.mgrid[-30:30, -30:30]
+cells = np.tile(2000.0 * (np.hypot(y, x) < 8), (8, 8))
+counts = np.random.default_rng(0).poisson(100, (5, 480, 480)) + np.multiply.outer([0, 1, 0.02, 0, 0], cells)
+tifffile.imwrite("only_ck.tif", counts.astype(np.uint16), photometric="minisblack")
+IMAGE
+with_training "$ctcnet" spillover --panel ctc5 CK=only_ck.tif -o spillover.yaml
 with_training "$ctcnet" verify model.onnx --against run/best.ckpt
 with_training "$ctcnet" sign --new-key laboratory
 with_training "$ctcnet" sign model.onnx --key laboratory.pem
 with_training "$ctcnet" verify model.onnx --key laboratory.pub.pem
+with_training "$ctcnet" card run/best.ckpt
 with_training "$ctcnet" evaluate model.onnx crops/manifest.csv -o evaluation --bootstrap 50
 
 # With the base dependencies alone.
@@ -59,6 +69,8 @@ fails_naming_the_command export run/best.ckpt -o other.onnx
 fails_naming_the_command verify model.onnx --against run/best.ckpt
 fails_naming_the_command sign --new-key other
 fails_naming_the_command evaluate model.onnx crops/manifest.csv -o other
+fails_naming_the_command card run/best.ckpt
+fails_naming_the_command spillover --panel ctc5 CK=only_ck.tif -o other.yaml
 fails_naming_the_command classify run/best.ckpt store -o other.parquet
 fails_naming_the_command classify ctcnet-s store -o other.parquet
 echo "The wheel runs every verb outside the checkout."

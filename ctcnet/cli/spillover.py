@@ -28,10 +28,11 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from ctcnet.crops.image_file import read_image
+    from ctcnet.extras import import_extra
     from ctcnet.output import check_not_input, check_output, new_output_file
     from ctcnet.panel import load_panel
-    from ctcnet.scan.preprocess.spillover_estimate import estimate_spillover, spillover_yaml
 
+    estimate = import_extra("ctcnet.scan.preprocess.spillover_estimate", "scan")
     panel = load_panel(args.panel)
     files = [(_marker(word, panel.markers), Path(word.partition("=")[2])) for word in args.images]
     check_output(args.output, overwrite=args.overwrite)
@@ -39,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
     images: dict[str, list] = {}
     for marker, path in files:
         images.setdefault(marker, []).append(read_image(path, panel).pixels)
-    estimates = estimate_spillover(images, panel)
+    estimates = estimate.estimate_spillover(images, panel)
     with new_output_file(args.output, overwrite=args.overwrite) as part:
-        part.write_text(spillover_yaml(estimates), encoding="utf-8")
+        part.write_text(estimate.spillover_yaml(estimates), encoding="utf-8")
     for source, targets in estimates.items():
         for target, found in targets.items():
             word = "" if found.is_above_zero else " (none found)"

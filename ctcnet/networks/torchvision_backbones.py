@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
+from ctcnet.extras import import_extra
 from ctcnet.networks.backbone import Backbone
 from ctcnet.networks.batch_norm import fold_batch_norm, synchronise_batch_norm
 from ctcnet.networks.registry import register_backbone
@@ -45,10 +46,15 @@ class TorchvisionBackbone(Backbone):
         return fold_batch_norm(trunk)
 
 
+def _models() -> Any:
+    """`torchvision.models`, imported where one is built: the compact network does without, and so does a scan."""
+    return import_extra("torchvision", "train").models
+
+
 @register_backbone("resnet18")
 def resnet18(roles: Sequence[str]) -> TorchvisionBackbone:
     """ResNet-18 (He et al. 2016)."""
-    model = torchvision.models.resnet18(weights=None)
+    model = _models().resnet18(weights=None)
     model.fc = nn.Identity()  # type: ignore[assignment]
     return TorchvisionBackbone(model, "conv1", roles, 512)
 
@@ -56,7 +62,7 @@ def resnet18(roles: Sequence[str]) -> TorchvisionBackbone:
 @register_backbone("mobilenet_v3_small")
 def mobilenet_v3_small(roles: Sequence[str]) -> TorchvisionBackbone:
     """MobileNetV3-small (Howard et al. 2019) with its hidden layer of 1024 features."""
-    model = torchvision.models.mobilenet_v3_small(weights=None)
+    model = _models().mobilenet_v3_small(weights=None)
     model.classifier = model.classifier[:2]
     return TorchvisionBackbone(model, "features.0.0", roles, 1024)
 
@@ -64,7 +70,7 @@ def mobilenet_v3_small(roles: Sequence[str]) -> TorchvisionBackbone:
 @register_backbone("convnext_tiny")
 def convnext_tiny(roles: Sequence[str]) -> TorchvisionBackbone:
     """ConvNeXt-tiny (Liu et al. 2022); without stochastic depth, whose randomness a resumed run could not repeat."""
-    model = torchvision.models.convnext_tiny(weights=None, stochastic_depth_prob=0.0)
+    model = _models().convnext_tiny(weights=None, stochastic_depth_prob=0.0)
     model.classifier = model.classifier[:2]
     return TorchvisionBackbone(model, "features.0.0", roles, 768)
 
@@ -72,6 +78,6 @@ def convnext_tiny(roles: Sequence[str]) -> TorchvisionBackbone:
 @register_backbone("efficientnet_b0")
 def efficientnet_b0(roles: Sequence[str]) -> TorchvisionBackbone:
     """EfficientNet-B0 (Tan and Le 2019); without stochastic depth, whose randomness a resumed run could not repeat."""
-    model = torchvision.models.efficientnet_b0(weights=None, stochastic_depth_prob=0.0)
+    model = _models().efficientnet_b0(weights=None, stochastic_depth_prob=0.0)
     model.classifier = nn.Sequential()
     return TorchvisionBackbone(model, "features.0.0", roles, 1280)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import nn
 
@@ -66,6 +65,8 @@ def write_model(
     cartridge_reference: CartridgeReference | None = None,
 ) -> None:
     """Write the weights and the card of a trained classifier; the file appears whole or not at all."""
+    import lightning  # reading a model does without it
+
     content: dict[str, Any] = {
         "state_dict": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
         CARD_KEY: card.to_dict(),

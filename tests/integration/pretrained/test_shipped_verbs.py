@@ -17,6 +17,7 @@ from ctcnet.panel import load_panel
 from ctcnet.pretrained.specialise import specialise
 from ctcnet.resources import resource_dir
 from ctcnet.simulate.cartridge_writer import write_simulated_cartridge
+from ctcnet.training.checkpoint import write_model
 from ctcnet.training.shipped_weights import WEIGHTS_FILE, read_shipped
 
 pytestmark = [
@@ -203,6 +204,36 @@ def test_missing_extra_names_the_command(package, crops, tmp_path, shipped_model
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.strip().endswith("[2, 2, 2]"), done.stderr
     assert done.stderr.count('pip install "ctcnet[') == 3
+
+
+_TRAINING_ONLY = {
+    "lightning",
+    "torchvision",
+    "albumentations",
+    "jsonargparse",
+    "sklearn",
+    "onnx",
+    "onnxscript",
+    "onnx_ir",
+}
+"""What the extra `train` installs and `scan` does not."""
+
+
+def test_the_extra_scan_suffices_to_scan(cartridge, tmp_path, shipped_models):
+    checkpoint = tmp_path / "best.ckpt"
+    stand_in = specialise(read_shipped(shipped_models / "ctcnet-s"), load_panel("cellsearch4"))
+    write_model(checkpoint, stand_in.network, stand_in.card, 0, 0)
+    options = ["--device", "cpu", "--threads", "1"]
+    verbs = [
+        ["scan", str(cartridge), "--model", model, "-o", str(tmp_path / name), *options]
+        for name, model in (("by_name", "ctcnet-s"), ("by_checkpoint", str(checkpoint)))
+    ]
+    code = _BLOCKED.replace("{BLOCKED}", repr(_TRAINING_ONLY)).replace("MODELS", repr(str(resource_dir("models"))))
+    words = [sys.executable, "-c", code.replace("VERBS", repr(verbs))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=240)
+    assert done.stdout.strip().endswith("[0, 0]"), done.stderr
+    for name in ("by_name", "by_checkpoint"):
+        assert (tmp_path / name / "first" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model_cellsearch4.onnx"])

@@ -115,8 +115,10 @@ def test_verbs_that_need_an_extra_name_it(tmp_path):
         ["classify", str(checkpoint), str(tmp_path), "-o", str(tmp_path / "t.csv")],
         ["evaluate", str(checkpoint), str(tmp_path), "-o", str(tmp_path / "out")],
         ["simulate", "crops", str(tmp_path / "sim"), "--count", "5", "--seed", "1"],
+        ["spillover", "--panel", "ctc5", f"CK={tmp_path / 'ck.tif'}", "-o", str(tmp_path / "s.yaml")],
     ]
     done = _without_extras(f"print([main(words) for words in {verbs!r}])")
-    assert done.stdout.strip() == "[2, 2, 2, 2]", done.stderr
+    assert done.stdout.strip() == "[2, 2, 2, 2, 2]", done.stderr
     assert done.stderr.count('pip install "ctcnet[train]"') == 4
+    assert done.stderr.count('pip install "ctcnet[scan]"') == 1
     assert list(tmp_path.iterdir()) == [checkpoint]

@@ -36,6 +36,9 @@ def _add_crops(kinds: argparse._SubParsersAction) -> None:
     crops.add_argument("--groups", type=int, help="number of patients (default: grows with the count)")
     crops.add_argument("--crop-size-px", type=int, default=64, help="side of the crops (default: 64)")
     crops.add_argument("--pixel-size-um", type=float, help="micrometres per pixel (default: the panel's, else 0.5)")
+    crops.add_argument(
+        "--numerical-aperture", type=float, default=0.45, metavar="NA", help="of the objective (default: 0.45)"
+    )
     crops.add_argument("--difficulty", default="standard", help="how alike the classes look (default: standard)")
     crops.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     crops.add_argument(
@@ -118,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         groups=args.groups,
         crop_size_px=args.crop_size_px,
         pixel_size_um=args.pixel_size_um,
+        numerical_aperture=args.numerical_aperture,
         difficulty=args.difficulty,
         device=args.device,
         effects=effects.from_names(args.effects),

@@ -21,7 +21,7 @@ from ctcnet.progress import track
 from ctcnet.simulate.cartridge_levels import measure_cartridge_levels
 from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_plan import CropPlan, plan_crops
-from ctcnet.simulate.crop_simulator import CHUNK, DIFFICULTIES, CropSimulator
+from ctcnet.simulate.crop_simulator import CHUNK, DIFFICULTIES, NUMERICAL_APERTURE, CropSimulator
 from ctcnet.simulate.effects import Effects
 from ctcnet.simulate.groups import TUMOURS
 
@@ -37,6 +37,7 @@ def write_simulated_crops(
     groups: int | None = None,
     crop_size_px: int = 64,
     pixel_size_um: float | None = None,
+    numerical_aperture: float = NUMERICAL_APERTURE,
     difficulty: str = "standard",
     class_fractions: Mapping[str, float] | None = None,
     device: str = "cpu",
@@ -55,6 +56,7 @@ def write_simulated_crops(
         groups: patients, each with one cartridge; see `crop_plan.plan_crops`.
         crop_size_px: side of the crops, 16 to 512.
         pixel_size_um: the panel's own where None, else 0.5.
+        numerical_aperture: of the objective, 0.1 to 1.3; it sets the point-spread function and the depth of field.
         difficulty: a name in `crop_simulator.DIFFICULTIES`.
         class_fractions: shares of the classes; equal where None.
         device: 'cpu', 'cuda' or 'cuda:N'.
@@ -77,6 +79,7 @@ def write_simulated_crops(
             seed=seed,
             num_groups=plan.num_groups,
             scanners=plan.scanners,
+            numerical_aperture=numerical_aperture,
             difficulty=DIFFICULTIES[difficulty],
             device=_checked_device(device),
             effects=effects,

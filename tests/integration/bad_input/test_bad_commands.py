@@ -106,7 +106,15 @@ def test_options_of_verbs(verb, option, data, model, capsys):
 
 
 @pytest.mark.parametrize(
-    "option", [("--count", "0"), ("--seed", "-1"), ("--seed", str(2**70)), ("--device", "meta"), ("--groups", "9")]
+    "option",
+    [
+        ("--count", "0"),
+        ("--seed", "-1"),
+        ("--seed", str(2**70)),
+        ("--device", "meta"),
+        ("--groups", "9"),
+        ("--numerical-aperture", "5"),
+    ],
 )
 def test_options_of_simulation(option, tmp_path, capsys):
     refused(["simulate", "crops", str(tmp_path / "out"), "--count", "2", "--seed", "1", *option], capsys)

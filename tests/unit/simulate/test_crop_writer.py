@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from ctcnet.cli import main
 from ctcnet.errors import OutputError, SettingError
 from ctcnet.simulate.crop_writer import write_simulated_crops
 
@@ -49,6 +50,18 @@ def test_files_and_manifest_agree(tmp_path: Path) -> None:
     settings = json.loads((manifest.parent / "simulation.json").read_text())
     assert settings["simulated"] is True
     assert settings["seed"] == 3
+
+
+def test_a_larger_aperture_gives_sharper_crops(tmp_path: Path) -> None:
+    sharpness = {}
+    for aperture in ("0.3", "0.8"):
+        out = tmp_path / aperture
+        words = ["simulate", "crops", str(out), "--count", "15", "--groups", "3", "--seed", "2"]
+        assert main([*words, "--numerical-aperture", aperture]) == 0
+        assert json.loads((out / "simulation.json").read_text())["numerical_aperture"] == float(aperture)
+        nuclei = [tifffile.imread(out / row["path"])[0].astype(float) for row in _rows(out / "manifest.csv")]
+        sharpness[aperture] = np.median([np.abs(np.diff(crop)).max() / np.ptp(crop) for crop in nuclei])
+    assert sharpness["0.8"] > 1.2 * sharpness["0.3"]
 
 
 def test_levels_put_leukocytes_at_one(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pyarrow import csv, parquet
 
 from ctcnet.output import new_output_file
 from ctcnet.scan.cartridge import Note
-from ctcnet.scan.results.event_table import ROW_GROUP_ROWS
+from ctcnet.scan.results.event_table import BATCH_ROWS
 
 MOST = 65_535
 """Largest tile number and position that csi_images holds; it wraps larger ones round without a word."""
@@ -58,7 +58,7 @@ def write_csi_events(
         new_output_file(path, overwrite=overwrite) as part,
         csv.CSVWriter(part, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer,
     ):
-        for batch in source.iter_batches(batch_size=ROW_GROUP_ROWS):
+        for batch in source.iter_batches(batch_size=BATCH_ROWS):
             writer.write_batch(_csi_batch(batch, schema, slide, first_frame, roi))
     return notes
 

@@ -22,6 +22,9 @@ from ctcnet.panel import Panel
 ROW_GROUP_ROWS = 50_000
 """Rows of a row group at least, where there are as many: few enough to be held in memory."""
 
+BATCH_ROWS = 5_000
+"""Rows that are read and turned into other texts at once."""
+
 CALLED_ROLES: tuple[str, ...] = ("epithelial", "mesenchymal", "target")
 """Roles of the markers that are called positive or negative."""
 
@@ -207,7 +210,7 @@ def write_event_csv(table: Path, path: Path, *, overwrite: bool = False) -> None
         new_output_file(path, overwrite=overwrite) as part,
         csv.CSVWriter(part, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer,
     ):
-        for batch in source.iter_batches(batch_size=ROW_GROUP_ROWS):
+        for batch in source.iter_batches(batch_size=BATCH_ROWS):
             writer.write_batch(batch.replace_schema_metadata(None))
 
 
@@ -220,7 +223,7 @@ def take_rows(table: Path, rows: np.ndarray) -> pa.Table:
     """
     source = parquet.ParquetFile(table)
     ordered, start, parts = np.sort(rows), 0, []
-    for batch in source.iter_batches(batch_size=ROW_GROUP_ROWS):
+    for batch in source.iter_batches(batch_size=BATCH_ROWS):
         first, last = np.searchsorted(ordered, (start, start + len(batch)))
         parts.append(batch.take(pa.array(ordered[first:last] - start)))
         start += len(batch)

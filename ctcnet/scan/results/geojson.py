@@ -24,7 +24,7 @@ from ctcnet.labels import CONTAINS_CTC, LabelSchema
 from ctcnet.output import new_output_file
 from ctcnet.scan.cartridge import Note
 from ctcnet.scan.results.class_colours import UNASSIGNED, class_colours, rgb
-from ctcnet.scan.results.event_table import ROW_GROUP_ROWS
+from ctcnet.scan.results.event_table import BATCH_ROWS
 
 compute: Any = _compute  # its functions are made when it is imported, so that no checker knows them
 
@@ -107,7 +107,7 @@ def _features(table: Path, schema: LabelSchema, pixel_size_um: float, left_out: 
     """Features as JSON texts."""
     classes = {name: json.dumps({"name": name, "color": rgb(hue)}) for name, hue in class_colours(schema).items()}
     ctc = list(schema.rollups.get(CONTAINS_CTC, ()))
-    for batch in parquet.ParquetFile(table).iter_batches(batch_size=ROW_GROUP_ROWS // 10):
+    for batch in parquet.ParquetFile(table).iter_batches(batch_size=BATCH_ROWS):
         label, unassigned, review = (batch.column(name).to_numpy(False) for name in ("label", "unassigned", "review"))
         kept = np.flatnonzero(unassigned | review | ~np.isin(label, list(left_out)))
         name = np.where(unassigned, UNASSIGNED, label)[kept]

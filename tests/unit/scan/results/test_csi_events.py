@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from ctcnet.scan.results import csi_events
 from ctcnet.scan.results.csi_events import write_csi_events
 
 pytestmark = pytest.mark.unit
@@ -32,6 +33,16 @@ def test_columns_are_those_that_csi_images_takes(tmp_path: Path, write_events: C
     for row, event in zip(rows, table, strict=True):
         assert (row["slide_id"], int(row["tile"]), row["roi"]) == ("slide A", event["frame"] - 1, "0")
         assert (int(row["x"]), int(row["y"])) == (round(event["x_px"]), round(event["y_px"]))
+
+
+def test_text_does_not_depend_on_how_many_rows_are_read_at_once(
+    tmp_path: Path, write_events: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = write_events()
+    write_csi_events(events, tmp_path / "one.csv", "s", first_frame=1)
+    monkeypatch.setattr(csi_events, "BATCH_ROWS", 7)
+    write_csi_events(events, tmp_path / "many.csv", "s", first_frame=1)
+    assert (tmp_path / "many.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
 
 
 def test_position_just_outside_the_frame_does_not_wrap_round(tmp_path: Path, write_events: Callable) -> None:

@@ -60,7 +60,7 @@ def test_types(panel: Panel, labels: LabelSchema) -> None:
 @pytest.mark.parametrize("chosen", [[], [2, 0], [1], [2, 1, 0]])
 def test_rows_are_taken_in_their_order(write_events: Callable[..., Path], monkeypatch, chosen: list[int]) -> None:
     path = write_events()
-    monkeypatch.setattr(event_table, "ROW_GROUP_ROWS", 2)
+    monkeypatch.setattr(event_table, "BATCH_ROWS", 2)
     whole = parquet.read_table(path)
     assert len(whole) >= 3
     assert take_rows(path, np.array(chosen, dtype=np.int64)).equals(whole.take(pa.array(chosen, pa.int64())))

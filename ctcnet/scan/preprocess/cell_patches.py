@@ -12,6 +12,9 @@ from torch import Tensor
 
 from ctcnet.scan.windows import cut_windows
 
+CELLS_AT_ONCE = 2000
+"""Windows held at the same time: those of 100,000 cells in one frame would take 14 GB."""
+
 
 def is_whole(x_px: np.ndarray, y_px: np.ndarray, shape: tuple[int, int], radius_px: float) -> np.ndarray:
     """Which discs of a radius around the points lie inside an image of `shape` (rows, columns); bool (N,)."""
@@ -48,21 +51,29 @@ def disc_means(
     Returns:
         float32 (N, C).
     """
-    if len(x_px) == 0:
-        return np.zeros((0, len(counts)), np.float32)
-    values, distance = _windows(counts, x_px, y_px, radius_px)
-    inside = ((distance <= radius_px) & (distance > inner_px)).to(values.dtype)
-    return ((values * inside).sum(2) / inside.sum(1)).T.cpu().numpy()
+    means = np.zeros((len(x_px), len(counts)), np.float32)
+    for part in _parts(len(x_px)):
+        values, distance = _windows(counts, x_px[part], y_px[part], radius_px)
+        inside = ((distance <= radius_px) & (distance > inner_px)).to(values.dtype)
+        means[part] = ((values * inside).sum(2) / inside.sum(1)).T.cpu().numpy()
+    return means
 
 
 def radial_profiles(image: Tensor, x_px: np.ndarray, y_px: np.ndarray, radius_px: int) -> np.ndarray:
     """Mean of an image over rings of one pixel around each point: float32 (N, radius); ring r holds r <= d < r + 1."""
-    if len(x_px) == 0:
-        return np.zeros((0, radius_px), np.float32)
-    values, distance = _windows(image[None], x_px, y_px, radius_px)
-    rings = [((distance >= radius) & (distance < radius + 1)).to(values.dtype) for radius in range(radius_px)]
-    profile = torch.stack([(values[0] * ring).sum(1) / ring.sum(1).clamp(min=1) for ring in rings], dim=1)
-    return profile.cpu().numpy()
+    profiles = np.zeros((len(x_px), radius_px), np.float32)
+    for part in _parts(len(x_px)):
+        values, distance = _windows(image[None], x_px[part], y_px[part], radius_px)
+        for radius in range(radius_px):
+            ring = ((distance >= radius) & (distance < radius + 1)).to(values.dtype)
+            mean = (values[0] * ring).sum(1) / ring.sum(1).clamp(min=1)
+            profiles[part, radius] = mean.cpu().numpy()
+    return profiles
+
+
+def _parts(count: int) -> list[slice]:
+    """Consecutive parts of `count` cells, `CELLS_AT_ONCE` or fewer each."""
+    return [slice(start, start + CELLS_AT_ONCE) for start in range(0, count, CELLS_AT_ONCE)]
 
 
 def diameters_px(profiles: np.ndarray, share: float) -> np.ndarray:

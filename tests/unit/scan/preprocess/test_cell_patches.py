@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from ctcnet.scan.preprocess import cell_patches
 from ctcnet.scan.preprocess.cell_patches import (
     diameters_px,
     disc_means,
@@ -36,6 +37,26 @@ def test_disc_means_equal_those_over_a_mask(places, radius_px, inner):
         distance = np.hypot(columns - x, rows - y)
         mask = (distance <= radius_px) & (distance > inner * radius_px)
         assert found == pytest.approx(image[:, mask].mean(axis=1), rel=1e-4)
+
+
+@pytest.mark.parametrize("measure", [disc_means, radial_profiles])
+def test_crowds_are_measured_in_parts(measure, monkeypatch):
+    """A frame of 100,000 cells must not take the memory of all their windows at once."""
+    rng = np.random.default_rng(1)
+    image = torch.from_numpy(rng.random((2, 60, 60)).astype(np.float32))
+    image = image if measure is disc_means else image[0]
+    x_px, y_px = rng.uniform(12, 47, (2, 11))
+    whole = measure(image, x_px, y_px, 6)
+    held, windows = [], cell_patches._windows
+
+    def recorded(counts, x_px, y_px, radius_px):
+        held.append(len(x_px))
+        return windows(counts, x_px, y_px, radius_px)
+
+    monkeypatch.setattr(cell_patches, "CELLS_AT_ONCE", 4)
+    monkeypatch.setattr(cell_patches, "_windows", recorded)
+    assert measure(image, x_px, y_px, 6) == pytest.approx(whole, rel=1e-6)
+    assert held == [4, 4, 3]
 
 
 def test_no_points_give_no_rows():

@@ -59,5 +59,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json == "-":
         sys.stdout.write(text)
     else:
-        print_report(report, args.source, Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH))
+        console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        print_report(report, args.source, console, labelled=not args.unlabelled)
     return 1 if report.count("error") else 0

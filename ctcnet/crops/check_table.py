@@ -28,12 +28,19 @@ def report_to_dict(report: CheckReport, source: str) -> dict[str, Any]:
     }
 
 
-def print_report(report: CheckReport, source: str, console: Console) -> None:
-    """Print the findings as a table, at most `SHOWN_PER_KIND` of a kind, and a line that sums them up."""
+def print_report(report: CheckReport, source: str, console: Console, *, labelled: bool = True) -> None:
+    """Print the findings as a table, at most `SHOWN_PER_KIND` of a kind, and a line that sums them up.
+
+    Args:
+        labelled: whether the crops were checked for training, and not for being classified alone.
+    """
     if report.findings:
         console.print(_table(report, Path(source)))
     errors, warnings = report.count("error"), report.count("warning")
-    verdict = "training would go wrong" if errors else "can be trained on" if warnings else "ready for training"
+    if labelled:
+        verdict = "training would go wrong" if errors else "can be trained on" if warnings else "ready for training"
+    else:
+        verdict = "not fit to be classified" if errors else "can be classified"
     console.print(Text(f"{source}: {report.crops} crops, {errors} error(s), {warnings} warning(s): {verdict}"))
 
 

@@ -47,6 +47,15 @@ def test_check_of_good_crops(manifest: Path, capsys: pytest.CaptureFixture[str])
     assert "8 crops, 0 error(s), 0 warning(s): ready for training" in capsys.readouterr().out
 
 
+def test_check_of_crops_without_labels_says_nothing_of_training(manifest: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["check", str(manifest), *_panel(manifest), "--unlabelled"]
+    assert main(arguments) == 0
+    assert "8 crops, 0 error(s), 0 warning(s): can be classified" in capsys.readouterr().out
+    (manifest.parent / "3.tif").write_bytes(b"")
+    assert main(arguments) == 1
+    assert "8 crops, 1 error(s), 0 warning(s): not fit to be classified" in capsys.readouterr().out
+
+
 def test_check_of_bad_crops_as_table_and_json(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (manifest.parent / "3.tif").write_bytes(b"")
     report = manifest.parent / "report.json"

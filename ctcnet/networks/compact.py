@@ -1,6 +1,6 @@
 """The own compact network for deployment: plain convolutions, merged from training branches, and stain statistics.
 
-About 7.5 million multiply-accumulates at 64 px and 5 channels. No depthwise convolution and no activation but a bounded
+About 7.8 million multiply-accumulates at 64 px and 5 channels. No depthwise convolution and no activation but a bounded
 ReLU: on CPUs both cost more than they save, and INT8 gains nothing from depthwise.
 """
 

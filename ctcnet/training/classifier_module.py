@@ -18,6 +18,7 @@ from ctcnet.data.device_augmentation import DeviceAugmentation
 from ctcnet.errors import SettingError
 from ctcnet.model_card import card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
+from ctcnet.networks.bounded_relu import LIMIT, UNBOUNDED, set_limit
 from ctcnet.networks.levels import InputLevels
 from ctcnet.normalization import normalize
 from ctcnet.training.averaging import averaged_copy, update_average
@@ -57,6 +58,8 @@ class ClassifierModule(LightningModule):
         decision_prior: class frequencies that the model's probabilities refer to: those in training ('training'),
             equal ones ('balanced', best for macro-F1), or those that the loss implies ('as_taught').
         unassigned_below: an event is unassigned when its largest probability is below this.
+        activation_limit: bound of the activations of the compact network, above 0, which INT8 needs; None for no bound,
+            which costs INT8 its precision. Weights that a run starts from bring their own.
         channels_last: memory layout of images.
         compile: compile the network with `torch.compile`.
         name: name on the model card.
@@ -79,6 +82,7 @@ class ClassifierModule(LightningModule):
         ema_decay: float = 0.99,
         decision_prior: DecisionPrior = "training",
         unassigned_below: float = 0.5,
+        activation_limit: float | None = LIMIT,
         channels_last: bool = True,
         compile: bool = False,
         name: str = "ctcnet-model",
@@ -90,6 +94,7 @@ class ClassifierModule(LightningModule):
         self.loss_settings, self.optimizer_settings = loss, optimizer
         self.decision_prior: DecisionPrior = decision_prior
         self.ema_decay, self.unassigned_below = ema_decay, unassigned_below
+        self.activation_limit = UNBOUNDED if activation_limit is None else activation_limit
         self.channels_last, self.compile_network = channels_last, compile
         self.start_from, self.resuming = start_from, False
         self.freeze_choice: Freeze = freeze
@@ -100,6 +105,13 @@ class ClassifierModule(LightningModule):
         self._answers: list[Answers] = []
         if not 0 <= ema_decay < 1 or not 0 <= unassigned_below <= 1:
             raise SettingError("ema_decay or unassigned_below is out of range", where="model", expected="0 to 1")
+        if not 0 < self.activation_limit <= UNBOUNDED:
+            raise SettingError(
+                "activations cannot be bounded so",
+                where="model.activation_limit",
+                expected="a number above 0, or null for no bound",
+                found=str(activation_limit),
+            )
         if freeze != "none" and start_from is None:
             raise SettingError(
                 "random weights would be frozen, and never learn",
@@ -129,6 +141,7 @@ class ClassifierModule(LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             network = build_classifier(self.backbone, data.panel.roles, len(data.schema.classes), self.dropout)
+        set_limit(network, self.activation_limit)
         if stage == "fit":
             for warning in scarce_class_warnings(data):
                 _say(f"Warning: {warning}.")

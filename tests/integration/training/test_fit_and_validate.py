@@ -14,6 +14,7 @@ import yaml
 from ctcnet.crops import read_crops
 from ctcnet.errors import ModelFileError
 from ctcnet.labels import load_schema
+from ctcnet.networks.bounded_relu import UNBOUNDED
 from ctcnet.panel import load_panel
 from ctcnet.training.checkpoint import load_classifier
 from ctcnet.training.command_line import main
@@ -115,10 +116,21 @@ def test_equal_seeds_give_equal_weights(fit_options: Callable, tmp_path: Path) -
     assert not torch.equal(a["head.weight"], c["head.weight"])
 
 
+@pytest.mark.parametrize(("setting", "limit"), [("2.5", 2.5), ("null", UNBOUNDED)])
+def test_bound_of_activations_is_part_of_the_model(
+    setting: str, limit: float, fit_options: Callable, tmp_path: Path
+) -> None:
+    more = (f"--model.activation_limit={setting}", "--trainer.max_epochs=1")
+    assert main(fit_options(tmp_path / "run", *more)) == 0
+    limits = [float(value) for name, value in weights(tmp_path / "run").items() if name.endswith(".limit")]
+    assert limits == pytest.approx([limit] * 6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--trainer.max_epoch=1",), "max_epoch"),
+        (("--model.activation_limit=0",), "activation_limit"),
         (("--data.man=x.csv",), "data.man"),
         (("--model.backbone=resnet19",), "resnet18"),
         (("--data.manifest=nowhere.csv",), "nowhere.csv"),

@@ -90,7 +90,8 @@ def _scales(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     largest = sizes.max(axis=1)
     second = np.sort(sizes, axis=1)[:, -2] if sizes.shape[1] > 1 else np.zeros(len(sizes))
     scale = np.maximum((largest + second) / MOST_OF_TWO, largest / MOST_OF_ONE)
-    scale = np.where(scale > 0, scale, 1.0).astype(np.float32).astype(np.float64)
+    scale = np.where(scale >= np.finfo(np.float32).tiny, scale, 1.0)  # smaller ones are 0 to many processors
+    scale = scale.astype(np.float32).astype(np.float64)
     top = np.clip(np.round(largest / scale), MOST_OF_TWO // 2, MOST_OF_ONE)[:, None]
     limits = np.repeat(MOST_OF_TWO - top, sizes.shape[1], axis=1)
     np.put_along_axis(limits, sizes.argmax(axis=1)[:, None], top, axis=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -61,6 +61,7 @@ def test_without_inputs_each_weight_is_rounded_by_itself():
     np.testing.assert_allclose(rounded.bias, bias, rtol=1e-6)
 
 
+@example(np.full((3, 5), 1e-45, np.float32), False)
 @given(arrays(np.float32, (3, 5), elements=st.floats(-1e3, 1e3, width=32)), st.booleans())
 def test_no_two_weights_of_a_filter_overflow_sixteen_bits(weights, seen):
     inputs = np.random.default_rng(0).normal(size=(50, 5)) if seen else None

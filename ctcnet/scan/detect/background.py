@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ctcnet.cartridge_levels import NOISE_FACTOR
-from ctcnet.scan.order_statistics import ascending, lower_median
+from ctcnet.scan.order_statistics import ascending, lower_median, of_rank
 
 BLOCK_UM = 64.0
 """Side of the blocks in which the background is measured: several cells wide, well below a field's unevenness."""
@@ -157,9 +157,7 @@ def _grain(counts: Tensor, valid: Tensor | None, step: int, floor: float) -> Ten
     if valid is not None:
         usable = valid[:, None, ::step, 1::step] & valid[:, None, ::step, :columns:step]
         difference = difference.masked_fill(~usable, float("nan"))
-    ordered = ascending(difference.flatten(2))
-    number = (~ordered.isnan()).sum(-1, keepdim=True)
-    share = ordered.gather(-1, (number * GRAIN_SHARE).long())[..., 0]
+    share = of_rank(difference.flatten(2), lambda number: (number * GRAIN_SHARE).long())
     return (share / (GRAIN_SIGMAS * 2**0.5)).nan_to_num(0.0).clamp(min=floor)
 
 

@@ -61,3 +61,24 @@ print(before - resident_mib())
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert float(done.stdout) > 50
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_memory_of_a_frame_is_kept_for_the_next():
+    code = """
+import resource
+from ctcnet.scan.pipeline.one_heap import use_one_heap
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+use_one_heap()
+bytearray(b"x") * 24_000_000
+before = faults()
+for _ in range(20):
+    bytearray(b"x") * 24_000_000
+print(faults() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    pages_of_a_frame = 24_000_000 // 4096
+    assert int(done.stdout) < pages_of_a_frame

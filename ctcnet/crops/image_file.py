@@ -43,9 +43,11 @@ def read_bytes(path: Path) -> bytes:
     """Content of a file.
 
     Raises:
-        ImageError: the file is absent, empty or not to be read.
+        ImageError: the file is absent, empty or not to be read, or no file but a folder, a pipe or a device.
     """
     try:
+        if not path.is_file() and path.exists():  # a pipe would be waited for without end
+            raise ImageError("is no file", where=path, expected="an image file", fix="check the path in the manifest")
         content = path.read_bytes()
     except FileNotFoundError as cause:
         fix = (
@@ -53,7 +55,9 @@ def read_bytes(path: Path) -> bytes:
         )
         raise ImageError("there is no such file", where=path, fix=fix) from cause
     except OSError as cause:
-        raise ImageError(f"cannot be read ({cause.strerror})", where=path, fix="check its permissions") from cause
+        raise ImageError(
+            f"cannot be read ({cause.strerror})", where=path, fix="check the path and its permissions"
+        ) from cause
     if not content:
         raise ImageError("is empty (zero bytes)", where=path, fix="copy or export the file again")
     return content

@@ -25,11 +25,17 @@ def read_ome_xml(text: str, where: str | Path) -> tuple[list[str] | None, float 
         ImageError: the XML is malformed, declares entities, or its pixels are not square.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ImageError("has OME-XML with a document type, which is refused", where=where)
+        raise ImageError(
+            "has OME-XML with a document type, which is refused", where=where, fix="export the image again"
+        )
     try:
         root = ElementTree.fromstring(text.encode("utf-8"))
     except ElementTree.ParseError as cause:
-        raise ImageError(f"has malformed OME-XML ({cause})", where=where) from cause
+        raise ImageError(
+            f"has malformed OME-XML ({cause}), so that its channels and pixel size are not known",
+            where=where,
+            fix="export the image again",
+        ) from cause
     pixels = root.find(".//{*}Image/{*}Pixels")
     if pixels is None:
         return None, None

@@ -71,11 +71,15 @@ def pack_crops(
         SettingError: a size is not positive.
     """
     check_output(out, overwrite=overwrite, made_with=STORE_FILE)
-    if not 4 <= crop_size_px <= MOST_CROP_SIZE_PX or (pixel_size_um is not None and not 0 < pixel_size_um < 100):
+    if not 4 <= crop_size_px <= MOST_CROP_SIZE_PX:
         raise SettingError(
-            "the store's scale or size is impossible",
-            expected=f"crop_size_px of 4 to {MOST_CROP_SIZE_PX}, pixel_size_um above 0 and below 100",
-            found=f"{crop_size_px} px, {pixel_size_um} um",
+            "the store's crop size is impossible", expected=f"4 to {MOST_CROP_SIZE_PX} px", found=f"{crop_size_px} px"
+        )
+    if pixel_size_um is not None and not 1e-3 <= pixel_size_um < 100:
+        raise SettingError(
+            "the store's pixel size is impossible",
+            expected="micrometres per pixel, 0.001 or more, below 100",
+            found=f"{pixel_size_um:g}",
         )
     size_um = common_pixel_size_um(crops) if pixel_size_um is None else float(pixel_size_um)
     with new_output_dir(out, overwrite=overwrite, made_with=STORE_FILE) as folder:

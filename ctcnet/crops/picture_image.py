@@ -54,11 +54,11 @@ def decode_npy(content: bytes, where: Path) -> DecodedImage:
     """Decode a .npy array: (C, H, W), or (H, W) for one channel. Pickled objects are refused.
 
     Raises:
-        ImageError: the file is damaged, or has another number of axes.
+        ImageError: the file is damaged, says that it is larger than memory, or has another number of axes.
     """
     try:
         pixels = np.load(BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as cause:
+    except (ValueError, OSError, EOFError, SyntaxError, MemoryError) as cause:
         raise ImageError(f"cannot be read as .npy ({str(cause)[:120]})", where=where, fix="save it again") from cause
     if not isinstance(pixels, np.ndarray) or pixels.ndim not in (2, 3) or pixels.size == 0:
         shape = str(pixels.shape) if isinstance(pixels, np.ndarray) else "an archive"

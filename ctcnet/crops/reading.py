@@ -90,9 +90,12 @@ def scan_crops(
         ManifestError, SettingError: there is no such source, or an argument is wrong.
     """
     source = Path(source)
-    if assumed_pixel_size_um is not None and not 0 < assumed_pixel_size_um < 100:
+    if assumed_pixel_size_um is not None and not 1e-3 <= assumed_pixel_size_um < 100:
         raise SettingError(
-            "the stated pixel size is impossible", expected="0 to 100 um", found=str(assumed_pixel_size_um)
+            "the stated pixel size is impossible",
+            expected="micrometres per pixel, 0.001 or more, below 100",
+            found=f"{assumed_pixel_size_um:g}",
+            fix="give that of the images: --pixel-size-um",
         )
     if not source.exists():
         raise ManifestError("there is no such file or folder", where=source, fix="check the path")

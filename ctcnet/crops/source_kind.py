@@ -46,8 +46,15 @@ def images_below(folder: Path) -> list[str]:
     """Paths of the images in a folder and those below it, relative to it with '/', sorted; hidden ones left out.
 
     Raises:
-        ManifestError: there are none.
+        ManifestError: there are none, or it is no folder.
     """
+    if not folder.is_dir():
+        raise ManifestError(
+            "is neither a file nor a folder",
+            where=folder,
+            expected="a manifest, a folder of crops, or a packed store",
+            fix="check the path",
+        )
     found = []
     for file in folder.rglob("*"):
         relative = file.relative_to(folder)

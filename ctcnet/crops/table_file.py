@@ -54,7 +54,7 @@ def read_table(path: Path) -> TextTable:
 
 
 def _read_csv(path: Path) -> TextTable:
-    rows, lines = [], []
+    rows, lines, reader = [], [], None
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -81,8 +81,14 @@ def _read_csv(path: Path) -> TextTable:
                 lines.append(reader.line_num)
     except UnicodeDecodeError as cause:
         raise ManifestError(f"is not UTF-8 text ({cause.reason})", where=path, fix="save it as CSV UTF-8") from cause
-    except (OSError, csv.Error) as cause:
-        raise ManifestError(f"cannot be read ({cause})", where=path) from cause
+    except csv.Error as cause:
+        raise ManifestError(
+            f"is no CSV that can be read ({cause})",
+            where=path if reader is None else f"{path}, line {reader.line_num}",
+            fix="see whether a double quote there is opened and not closed, then save it again as CSV UTF-8",
+        ) from cause
+    except OSError as cause:
+        raise ManifestError(f"cannot be read ({cause.strerror})", where=path, fix="check its permissions") from cause
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
     return TextTable(path, {n: [v.strip() for v in c] for n, c in zip(header, columns, strict=True)}, lines)
 
@@ -96,7 +102,9 @@ def _read_parquet(path: Path) -> TextTable:
             values = table.column(name).cast(pa.string()).to_pylist()
             columns[name] = ["" if value is None else value.strip() for value in values]
     except (OSError, pa.ArrowException) as cause:
-        raise ManifestError(f"cannot be read as Parquet ({str(cause).splitlines()[0]})", where=path) from cause
+        raise ManifestError(
+            f"cannot be read as Parquet ({str(cause).splitlines()[0]})", where=path, fix="write or copy it again"
+        ) from cause
     return TextTable(path, columns, list(range(1, table.num_rows + 1)))
 
 
@@ -104,9 +112,14 @@ def _check_header(header: list[str], path: Path) -> None:
     if not any(header):
         raise ManifestError("is empty: it has no header", where=path, expected="a first line such as path,label,group")
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise ManifestError("does not separate its columns by commas", where=path, found=header[0])
+        raise ManifestError(
+            "does not separate its columns by commas", where=path, found=header[0][:80], fix="save it with commas"
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise ManifestError(
-            f"names columns twice: {', '.join(repr(name) for name in twice)}", where=path, found=",".join(header)
+            f"names columns twice: {', '.join(repr(name) for name in twice)}",
+            where=path,
+            found=",".join(header),
+            fix="remove or rename one of them",
         )

@@ -50,8 +50,12 @@ def decode_tiff(content: bytes, where: Path) -> DecodedImage:
             tif.pages.cache = True
             _check_complete(tif, len(content), where)
             return _decode(tif, where)
-    except (CtcnetError, MemoryError):
+    except CtcnetError:
         raise
+    except MemoryError as cause:
+        raise ImageError(
+            f"says that it is larger than memory ({cause})", where=where, fix="the file is damaged: copy it again"
+        ) from cause
     except Exception as cause:  # tifffile and its decoders raise nearly every kind of exception on damaged files
         raise ImageError(
             f"cannot be read as TIFF ({type(cause).__name__}: {str(cause)[:120]})",
@@ -103,8 +107,9 @@ def _decode(tif: tifffile.TiffFile, where: Path) -> DecodedImage:
 
 
 def _metadata(tif: tifffile.TiffFile, where: Path) -> tuple[list[str] | None, float | None]:
-    if tif.is_ome and tif.ome_metadata:
-        return read_ome_xml(tif.ome_metadata, where)
+    description = tif.pages.first.description.strip()
+    if tif.is_ome or description.startswith(("<OME", "<?xml")):  # to tifffile, cut off OME-XML is none
+        return read_ome_xml(description, where)
     shaped = tif.shaped_metadata
     channel = shaped[0].get("Channel") if shaped else None
     names = channel.get("Name") if isinstance(channel, dict) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -209,11 +210,45 @@ def test_empty_and_foreign_files(tmp_path: Path, panel3: Panel, name: str, conte
     assert caught.value.where == str(tmp_path / name)
 
 
-def test_absent_file_unknown_kind_and_folder(tmp_path: Path, panel3: Panel) -> None:
+def test_absent_file_unknown_kind_folder_pipe_and_loop(tmp_path: Path, panel3: Panel) -> None:
     (tmp_path / "a.tif").mkdir()
-    for name, problem in (("b.tif", "no such file"), ("a.gif", "known kind"), ("a.tif", "cannot be read")):
+    os.mkfifo(tmp_path / "pipe.tif")  # opened, it would be waited for without end
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    problems = {
+        "b.tif": "no such file",
+        "a.gif": "known kind",
+        "a.tif": "no file",
+        "pipe.tif": "no file",
+        "loop.tif": "symbolic links",
+    }
+    for name, problem in problems.items():
         with pytest.raises(ImageError, match=problem):
             read_image(tmp_path / name, panel3)
+
+
+def test_files_that_claim_more_than_memory(tmp_path: Path, panel3: Panel, image3: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", image3)
+    content = (tmp_path / "a.npy").read_bytes()
+    shape = str(image3.shape).encode()
+    claimed = b"(3, 99999999, 99999999)"
+    header = content.replace(shape, claimed).replace(b" " * (len(claimed) - len(shape)) + b"\n", b"\n", 1)
+    (tmp_path / "a.npy").write_bytes(header)
+    tifffile.imwrite(tmp_path / "a.tif", image3[0], compression="zlib", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tif:
+        for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            tif.pages.first.tags[tag].overwrite(60_000_000, dtype="I")
+    for name, problem in (("a.npy", "allocate"), ("a.tif", "larger than memory")):
+        with pytest.raises(ImageError, match=problem):
+            read_image(tmp_path / name, panel3)
+
+
+def test_ome_xml_that_is_cut_off_is_not_passed_over(tmp_path: Path, panel3: Panel, image3: np.ndarray) -> None:
+    names = ["cd45", "DAPI", "CK"]  # without them, planes would be taken in the panel's order
+    tifffile.imwrite(tmp_path / "a.ome.tif", image3, ome=True, metadata={"axes": "CYX", "Channel": {"Name": names}})
+    with tifffile.TiffFile(tmp_path / "a.ome.tif", mode="r+b") as tif:
+        tif.pages.first.tags["ImageDescription"].overwrite(tif.pages.first.description[:-30])
+    with pytest.raises(ImageError, match="malformed OME-XML"):
+        read_image(tmp_path / "a.ome.tif", panel3)
 
 
 @given(share=st.floats(0, 0.999), kind=st.sampled_from(["plain", "deflate", "ome"]))

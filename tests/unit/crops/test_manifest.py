@@ -151,7 +151,7 @@ def test_labels_are_left_aside_for_classification(write_manifest: Write, panel3:
         (b"path,label,path\na,b,c\n", "twice"),
         (b"path,label\na.tif\n", "another number of values"),
         (b"path,label\n\xff\xfe,x\n", "UTF-8"),
-        (b'path,label\n"a.tif,x\n', "cannot be read"),
+        (b'path,label\na.tif,y\n"b.tif,x\n', r"line 3: is no CSV that can be read \(unexpected end of data\)"),
     ],
 )
 def test_malformed_csv(tmp_path: Path, content: bytes, problem: str) -> None:

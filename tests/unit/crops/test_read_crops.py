@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -191,5 +192,9 @@ def test_bad_sources(tmp_path: Path, panel3: Panel, make_crops: Make) -> None:
         read_crops(tmp_path / "bare", panel3)
     with pytest.raises(SettingError, match="--panel"):
         read_crops(make_crops(), None)
-    with pytest.raises(SettingError, match="impossible"):
-        read_crops(make_crops(), panel3, assumed_pixel_size_um=-1)
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ManifestError, match="neither a file nor a folder"):
+        read_crops(tmp_path / "pipe.csv", panel3)
+    for size_um in (-1, 0, 1e-9, float("nan")):
+        with pytest.raises(SettingError, match="impossible"):
+            read_crops(make_crops(), panel3, assumed_pixel_size_um=size_um)

@@ -22,13 +22,21 @@ def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = N
 
     Raises:
         OutputError: `path` exists (an empty folder counts as absent) and `overwrite` is false, or its folder cannot
-            be made or written to; or it is a folder of another kind.
+            be made or written to; or it is a folder of another kind, or a pipe or device, which would be replaced.
     """
     path = Path(path)
     try:
         empty_dir = path.is_dir() and not any(path.iterdir())
+        is_special = path.exists() and not path.is_file() and not path.is_dir()
     except OSError as cause:
         raise OutputError(f"cannot be looked at ({cause.strerror})", where=path, fix="choose another place") from cause
+    if is_special:
+        raise OutputError(
+            "is a pipe or a device, and is not replaced",
+            where=path,
+            expected="the path of a file or folder",
+            fix="choose another place",
+        )
     if path.exists() and not empty_dir and not overwrite:
         raise OutputError("exists already", where=path, fix="choose another place, or pass --overwrite")
     if path.is_dir() and not empty_dir and made_with is not None and not (path / made_with).is_file():

@@ -117,6 +117,13 @@ def test_the_working_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytes
         check_output(".", overwrite=True)
 
 
+def test_a_pipe_is_never_replaced(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.csv")  # as /dev/null and /dev/stdout would be, by root
+    with pytest.raises(OutputError, match="pipe or a device"):
+        check_output(tmp_path / "pipe.csv", overwrite=True)
+    assert (tmp_path / "pipe.csv").is_fifo()
+
+
 def test_a_folder_of_another_kind_is_never_replaced(tmp_path: Path):
     precious = tmp_path / "photos"
     precious.mkdir()

@@ -24,7 +24,7 @@ from ctcnet.cli import (
     train,
     verify,
 )
-from ctcnet.errors import CtcnetError
+from ctcnet.errors import CtcnetError, SettingError
 
 _VERBS = (simulate, check, pack, train, evaluate, export, verify, sign, card, classify, scan, spillover)
 
@@ -58,16 +58,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 a check found what is wrong, 2 bad input, 130 interrupted.
     """
-    args = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    args = build_parser().parse_args(words)
     try:
+        _check_not_empty(words)
         with _plain_warnings():
             return args.run(args)
     except CtcnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as cause:
+        print(f"error: there is not enough memory ({cause})", file=sys.stderr)
+        return CtcnetError.exit_code
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left", file=sys.stderr)
         return 130
+
+
+def _check_not_empty(words: Sequence[str]) -> None:
+    """Raise SettingError for an argument without a character, which as a path would be the folder one is in."""
+    if "" in words:
+        before = words[words.index("") - 1] if words.index("") else "ctcnet"
+        raise SettingError(
+            "an argument is empty",
+            where=f"after {before}",
+            fix="see whether a variable of the shell is not set",
+        )
 
 
 @contextmanager

@@ -68,6 +68,17 @@ def test_own_errors_become_a_message_and_code_2(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: here: is wrong\n  what to do: mend it\n"
 
 
+def test_an_empty_argument_is_not_taken_for_the_folder_one_is_in(capsys):
+    assert main(["classify", "m.onnx", "", "-o", "t.csv"]) == 2
+    assert "after m.onnx: an argument is empty" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(classify, "run", _raise(MemoryError("Unable to allocate 900 TiB")))
+    assert main(_WORDS) == 2
+    assert capsys.readouterr().err == "error: there is not enough memory (Unable to allocate 900 TiB)\n"
+
+
 def test_interruption_gives_130(monkeypatch, capsys):
     monkeypatch.setattr(classify, "run", _raise(KeyboardInterrupt()))
     assert main(_WORDS) == 130

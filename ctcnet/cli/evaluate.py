@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _EXAMPLE = "example: ctcnet evaluate run/best.ckpt crops/manifest.csv --split test -o evaluation"
 
+LEAST_RESAMPLES = 40
+"""Fewer have no 2.5 % quantile: the interval would be that of the smallest and the largest."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the verb and its options."""
@@ -59,8 +62,15 @@ def run(args: argparse.Namespace) -> int:
     from ctcnet.evaluation.evaluation_run import METRICS_FILE, EvaluationSettings, evaluate_crops, write_evaluation
     from ctcnet.evaluation.leave_out import batches_to_leave_out, evaluate_left_out
 
-    if args.bootstrap < 0 or args.batch_size < 1:
-        raise SettingError("--bootstrap is below 0 or --batch-size below 1", where="ctcnet evaluate")
+    if args.bootstrap != 0 and args.bootstrap < LEAST_RESAMPLES:
+        raise SettingError(
+            "resamples are too few for a 95 % interval",
+            where="--bootstrap",
+            expected=f"{LEAST_RESAMPLES} or more, or 0 for no intervals",
+            found=str(args.bootstrap),
+        )
+    if args.batch_size < 1:
+        raise SettingError("is below 1", where="--batch-size", found=str(args.batch_size))
     if args.seed < 0:
         raise SettingError("--seed is negative", expected="0 or more", found=str(args.seed))
     check_output(args.output, overwrite=args.overwrite, made_with=METRICS_FILE)

@@ -145,6 +145,7 @@ def test_split_is_chosen(run, capsys):
         (["--panel", "cellsearch4"], "channel"),
         (["--panel", "nonesuch"], "nonesuch"),
         (["--bootstrap", "-1"], "--bootstrap"),
+        (["--bootstrap", "1"], "--bootstrap"),
         (["--leave-out", "batch"], "training settings"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
-from ctcnet.runtime.predictions import Predictions
+from ctcnet.runtime.predictions import Predictions, check_probabilities
 from ctcnet.runtime.session import ModelSession, SessionSettings
 
 CARD_PROPERTY = "ctcnet_card"
@@ -50,6 +50,7 @@ class OnnxPredictor:
     def __init__(
         self, path: str | Path, settings: SessionSettings | None = None, *, expected_sha256: str | None = None
     ) -> None:
+        self._path = path
         self._session = ModelSession(path, settings or SessionSettings(), expected_sha256)
         self.properties = self._session.properties
         self.card: ModelCard = read_card(self.properties, path)
@@ -78,6 +79,7 @@ class OnnxPredictor:
             ModelPanelError: the number of channels is not the model's.
             SettingError: another shape or type, or levels that cannot be.
             DeadlineError: the call took longer than the settings allow.
+            ModelFileError: the answers are no numbers.
         """
         self._check_shape(crops)
         feed = {
@@ -85,7 +87,9 @@ class OnnxPredictor:
             "background": check_level(background, "background", crops.shape[1]),
             "scale": check_level(scale, "scale", crops.shape[1]),
         }
-        return Predictions(*self._session.run(OUTPUTS, feed))
+        answers = Predictions(*self._session.run(OUTPUTS, feed))
+        check_probabilities(answers.probabilities, self._path)
+        return answers
 
     def _check_shape(self, crops: np.ndarray) -> None:
         channels, side = len(self.card.panel.channels), self.card.crop_size_px

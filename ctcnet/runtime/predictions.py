@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ctcnet.errors import ModelFileError
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 
@@ -52,6 +54,24 @@ class Predictor(Protocol):
             scale: float32 (C,), counts above background that stand for 1; None or NaN stands for the model's own.
         """
         ...
+
+
+def check_probabilities(probabilities: np.ndarray, where: str | Path) -> None:
+    """Raise ModelFileError where a model answers with NaN or infinity, which would be counted as some class.
+
+    Args:
+        probabilities: float32 (N, K).
+        where: file or name of the model.
+    """
+    finite = np.isfinite(probabilities).all(axis=1)
+    if not finite.all():
+        raise ModelFileError(
+            "answers with probabilities that are no numbers",
+            where=where,
+            expected="rows of probabilities that sum to 1",
+            found=f"NaN or infinity for {np.count_nonzero(~finite)} of {len(probabilities)} crops",
+            fix="its weights are damaged: copy, export or train it again",
+        )
 
 
 def entropy_nats(probabilities: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from ctcnet.errors import CtcnetError, ModelFileError, OutputError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
+from ctcnet.training.shipped_weights import check_finite
 from ctcnet.training.torch_predictor import TorchPredictor
 from ctcnet.uncertainty import Atypicality, atypicality_from_state, num_crop_statistics
 
@@ -35,6 +38,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ModelFileError("there is no such checkpoint", where=path, fix="check the path")
+    _check_bytes(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as cause:
@@ -42,7 +46,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             "holds more than weights and plain data, or is damaged, and is not loaded",
             where=path,
             expected="a checkpoint written by ctcnet",
-            found=str(cause).splitlines()[0][:160],
+            found=_refused_type(str(cause)),
             fix="use a checkpoint from a source you trust, written by ctcnet",
         ) from cause
     except Exception as cause:  # on damaged files the unpickler raises nearly every kind of exception
@@ -52,6 +56,30 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ModelFileError("is no checkpoint of ctcnet", where=path, expected="an entry 'state_dict'")
     return content
+
+
+def _check_bytes(path: Path) -> None:
+    """Raise ModelFileError where a part of the file is not what was written; torch loads it without looking."""
+    if not zipfile.is_zipfile(path):
+        return  # torch says what is wrong with it
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as cause:  # on damaged files zipfile raises several kinds of exception
+        raise ModelFileError(f"is damaged ({cause})", where=path, fix="copy or train it again") from cause
+    if damaged is not None:
+        raise ModelFileError(
+            "is damaged: its bytes are not those that were written",
+            where=path,
+            found=f"another checksum of its part {damaged}",
+            fix="copy or train it again",
+        )
+
+
+def _refused_type(message: str) -> str:
+    """What torch would not load, without its advice to load it all the same."""
+    named = re.search(r"GLOBAL ([\w.]+)", message)
+    return f"an object of {named[1]}" if named else "something else than weights, numbers and text"
 
 
 def write_model(
@@ -119,13 +147,14 @@ def network_from(content: dict[str, Any], card: ModelCard, where: str | Path) ->
     """Network with the weights of a checkpoint's content, in evaluation mode on the CPU.
 
     Raises:
-        ModelFileError: weights do not fit the card.
+        ModelFileError: weights do not fit the card, or are no finite numbers.
     """
     try:
         network = build_classifier(card.backbone, card.panel.roles, len(card.labels.classes))
     except CtcnetError as error:
         raise ModelFileError(error.what, where=where, expected=error.expected, fix="see to the card") from error
     check_weights(content["state_dict"], network.state_dict(), where)
+    check_finite(content["state_dict"], where)
     network.load_state_dict(content["state_dict"])
     return network.eval()
 

@@ -14,7 +14,7 @@ from ctcnet.networks.probabilities import Probabilities
 from ctcnet.normalization import normalize
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 from ctcnet.runtime.conformal import judge_unassigned
-from ctcnet.runtime.predictions import Predictions
+from ctcnet.runtime.predictions import Predictions, check_probabilities
 from ctcnet.uncertainty import Atypicality
 
 
@@ -85,6 +85,7 @@ class TorchPredictor:
             embedding = embedding.float()
             probabilities = self._probabilities(logits).cpu().numpy()
             atypicality = self._atypicality(normalised, embedding).cpu().numpy()
+        check_probabilities(probabilities, card.name)
         unassigned = judge_unassigned(probabilities, atypicality, card)
         return Predictions(probabilities, unassigned, atypicality, embedding.cpu().numpy())
 

@@ -36,6 +36,7 @@ BAD_CHECKPOINTS: dict[str, Callable[[dict], object]] = {
     "another backbone": _edited(backbone="vit"),
     "fewer classes": _edited(labels={"name": "x", "classes": ["a", "b", "c"]}),
     "no weights": lambda content: content.update(state_dict=None),
+    "weights that are NaN": lambda content: next(iter(content["state_dict"].values())).fill_(torch.nan),
     "weights renamed": lambda content: content.update(
         state_dict={f"x{k}": v for k, v in content["state_dict"].items()}
     ),
@@ -56,6 +57,15 @@ def test_bad_checkpoint(name, data, model, capsys, tmp_path, monkeypatch):
 def test_corrupt_checkpoint(content, data, model, capsys):
     whole = (model / "best.ckpt").read_bytes()
     (data / "best.ckpt").write_bytes(whole[: len(whole) // 2] if content is None else content)
+    _refuse_checkpoint(data, model, capsys)
+
+
+def test_checkpoint_with_a_few_other_bytes(data, model, capsys):
+    """Torch loads weights without comparing their checksums: other answers, and no word of it."""
+    content = bytearray((model / "best.ckpt").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 100] = bytes(value ^ 1 for value in content[middle : middle + 100])
+    (data / "best.ckpt").write_bytes(content)
     _refuse_checkpoint(data, model, capsys)
 
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
@@ -37,6 +38,20 @@ def test_answers_equal_an_independent_reference(write_linear_model, linear_proba
 
 def test_card_comes_from_the_file(write_linear_model, two_channel_card):
     assert OnnxPredictor(write_linear_model()).card == two_channel_card
+
+
+def test_answers_that_are_no_numbers_are_an_error(write_linear_model):
+    path = write_linear_model()
+    graph = onnx.load(path)
+    for tensor in graph.graph.initializer:
+        value = onnx.numpy_helper.to_array(tensor)
+        if value.ndim == 2 and value.dtype == np.float32:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.full_like(value, np.nan), tensor.name))
+    onnx.save(graph, path)
+    with pytest.raises(ModelFileError, match="no numbers") as caught:
+        OnnxPredictor(path).predict(np.ones((3, 2, 8, 8), np.uint16))
+    assert caught.value.where == str(path)
+    assert "3 of 3" in str(caught.value)
 
 
 def test_uint8_is_taken_as_counts(write_linear_model):

@@ -7,6 +7,7 @@ import os
 import platform as machine
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -101,7 +102,7 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
         Figures for the summary.
 
     Raises:
-        CartridgeError, ModelPanelError: the cartridge cannot be scanned with this model.
+        CartridgeError, ModelPanelError: the cartridge cannot be scanned with this model, or no frame can be read.
         OutputError: results cannot be written, or unfinished work of another scan stands in the folder.
     """
     start = perf_counter()
@@ -145,7 +146,13 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
         work,
         job.folder,
     )
-    summary = finish_cartridge(finish)
+    try:
+        summary = finish_cartridge(finish)
+    except CartridgeError:  # no frame could be read: there is nothing to go on with
+        work.remove()
+        with suppress(OSError):  # it holds something of the user's
+            job.folder.rmdir()
+        raise
     _flush_results(job.folder)
     completed = {"plan": plan, "summary": summary, "files": _sizes(job.folder)}
     write_whole(job.folder / COMPLETE_FILE, _json(completed))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ctcnet.errors import CartridgeError
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, CartridgeScore
@@ -94,7 +95,11 @@ class EventWriter:
         )
 
     def write(self) -> WrittenEvents:
-        """Resolve, interpret and write all events."""
+        """Resolve, interpret and write all events.
+
+        Raises:
+            CartridgeError: no frame could be read, so that nothing was looked at.
+        """
         finish = self._finish
         units = range(len(units_of(finish.analyser.territories)))
         records: list[dict[str, Any]] = []
@@ -103,6 +108,7 @@ class EventWriter:
             table, frames = finish.work.read_unit(unit)
             records += frames
             sizes.append(len(table))
+        _check_any_read(records, finish.cartridge)
         resolution = self._resolve(sizes)
         reference = self._reference(sizes, resolution)
         schema = event_schema(finish.cartridge.panel, self._labels)
@@ -238,3 +244,15 @@ def _flags(columns: dict[str, np.ndarray]) -> np.ndarray:
     for row in np.flatnonzero(found.any(axis=0)):
         flags[row] = ";".join(word for word, there in zip(words, found[:, row], strict=True) if there)
     return flags
+
+
+def _check_any_read(records: list[dict[str, Any]], cartridge: Cartridge) -> None:
+    """Raise CartridgeError where every frame is unreadable: a count of 0 would say that none has a cell."""
+    reasons = [record["unreadable"] for record in records if "unreadable" in record]
+    if reasons and len(reasons) == len(records):
+        raise CartridgeError(
+            "holds no frame that can be read",
+            where=cartridge.path,
+            found=f"{len(reasons)} frames, for example " + "; ".join(map(str.strip, reasons[0].splitlines())),
+            fix="see to what is said of that frame, then scan again",
+        )

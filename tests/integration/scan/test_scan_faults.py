@@ -84,6 +84,21 @@ def test_a_damaged_frame_is_named_and_the_others_are_counted(scan, cartridge, tm
     assert set(events["frame"].to_pylist()) >= {1, 2, 3, 5}
 
 
+def test_a_cartridge_without_a_readable_frame_is_no_count_of_zero(scan, tmp_path):
+    folder = tmp_path / "slide"
+    folder.mkdir()
+    for frame in (1, 2):
+        for marker in ("DAPI", "CK", "CD45", "marker1"):  # 16 bits, where the panel says 12
+            tifffile.imwrite(folder / f"{frame}_{marker}.tif", np.full((240, 256), 50_000, np.uint16))
+    options = ("--pattern", "{frame}_{channel}.tif", "--panel", "cellsearch4", "--pixel-size-um", "0.64")
+    assert scan(folder, out=tmp_path / "out", options=options) == 1
+    (row,) = summary(tmp_path / "out")
+    assert row["status"] == "failed"
+    assert "no frame that can be read" in row["error"]
+    assert "1_" in row["error"]
+    assert not list((tmp_path / "out").glob("slide/*"))
+
+
 def test_events_beside_a_damaged_frame_are_not_lost(scan, cartridge, tmp_path):
     assert scan(cartridge, out=tmp_path / "whole") == 0
     frame_file(cartridge, 2).write_bytes(b"")

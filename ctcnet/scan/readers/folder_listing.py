@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +31,17 @@ def folder_names(folder: Path) -> list[str]:
 def _names(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and wanted(entry))
+            return sorted(e.name for e in entries if not e.name.startswith(".") and _leads_to(e, wanted))
     except OSError as cause:
         raise CartridgeError(
             f"cannot be listed ({cause.strerror})", where=folder, fix="check the path and its permissions"
         ) from cause
+
+
+def _leads_to(entry: os.DirEntry[str], wanted: Callable[[os.DirEntry[str]], bool]) -> bool:
+    try:
+        return wanted(entry)
+    except OSError as cause:
+        if cause.errno != errno.ELOOP:
+            raise
+        return False  # a link that leads to itself is missing, as one that leads to nothing is

@@ -12,6 +12,7 @@ from ctcnet.errors import CartridgeError
 FILE_NAME = "slideinfo.txt"
 _ROW_KEYS = ("TILEROWS", "ROWS", "NUMROWS", "NROWS")
 _COLUMN_KEYS = ("TILECOLS", "COLS", "NUMCOLS", "NCOLS", "COLUMNS")
+_FIX = "copy the file again, or move it away: then the platform's own values are taken"
 _STEP_KEYS = ("XSTEPSIZE", "YSTEPSIZE")
 
 
@@ -44,7 +45,8 @@ def read_slideinfo(path: Path, channels: Sequence[str]) -> SlideInfo:
         channels: the scanner's channels, as it names them.
 
     Raises:
-        CartridgeError: the file cannot be read, or a line that is used has no number where one belongs.
+        CartridgeError: the file cannot be read or says nothing of the scan, or a line that is used has no number where
+            one belongs.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -52,6 +54,14 @@ def read_slideinfo(path: Path, channels: Sequence[str]) -> SlideInfo:
         raise CartridgeError(f"cannot be read ({cause.strerror})", where=path, fix="check its permissions") from cause
     split = (line.partition("=") for line in lines if "=" in line)
     entries = {key.strip().upper(): value.strip() for key, _, value in split}
+    if not {"GAIN_APPLIED", *_ROW_KEYS, *_COLUMN_KEYS, *_STEP_KEYS, *map(str.upper, channels)} & entries.keys():
+        raise CartridgeError(
+            "says nothing of the scan",
+            where=path,
+            expected="lines such as DAPI=1,100,1",
+            found=f"{len(lines)} lines",
+            fix=_FIX,
+        )
     steps = [_number(entries[key], key, path) for key in _STEP_KEYS if key in entries]
     if len(steps) == 1 or any(step <= 0 for step in steps):
         raise _bad_line(path, " and ".join(_STEP_KEYS), "two distances in um", str(steps))
@@ -106,5 +116,5 @@ def _bad_line(path: Path, key: str, expected: str, found: str) -> CartridgeError
         where=path,
         expected=expected,
         found=found,
-        fix="copy the file again, or move it away: then the platform's own values are taken",
+        fix=_FIX,
     )

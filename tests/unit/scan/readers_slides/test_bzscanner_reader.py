@@ -129,6 +129,7 @@ def test_steps_are_used_only_where_they_fit(tmp_path: Path, steps, overlap, flag
         ("XSTEPSIZE=5", "YSTEPSIZE"),
         ("XSTEPSIZE=5\nYSTEPSIZE=-1", "YSTEPSIZE"),
         ("DAPI=1,long,2", "DAPI"),
+        ("\0\1=\2", "says nothing"),
     ],
 )
 def test_slideinfo_that_is_wrong_is_refused(tmp_path: Path, text: str, key: str) -> None:

@@ -266,7 +266,7 @@ def _summary(
         "unassigned": counts["unassigned"],
         "cells": int((counted & (columns["kind"] != "object")).sum()),
         "leukocytes": "" if leukocytes is None else leukocytes["count"],
-        "frames": len(finish.cartridge.frames),
+        "frames": len(finish.cartridge.frames) + len(finish.cartridge.missing) - area["missing_frames"],
         "frames_missing": area["missing_frames"],
         "counted_area_mm2": area["counted_mm2"],
         "warnings": " ".join(sorted({note.flag for note in notes})),

@@ -45,7 +45,7 @@ PLAIN_WIDTH = 140
 """Characters in a line of the summary where the output is no terminal."""
 
 DONE, FAILED = "done", "failed"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_UNSAFE = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,14 @@ def result_names(paths: Sequence[Path]) -> list[str]:
     """
     names = [_UNSAFE.sub("_", Path(os.path.realpath(path)).name).strip(".") or "cartridge" for path in paths]
     names = [f"cartridge_{name}" if name.casefold() in (SUMMARY_FILE, RUN_FILE) else name for name in names]
-    twice = sorted({name for name in names if [n.casefold() for n in names].count(name.casefold()) > 1})
+    folded = [name.casefold() for name in names]
+    twice = sorted({name for name in names if folded.count(name.casefold()) > 1})
     if twice:
+        first = twice[0].casefold()
         raise OutputError(
             f"two cartridges have one name: {', '.join(twice)}",
             where="ctcnet scan",
+            found=", ".join(str(path) for path, name in zip(paths, folded, strict=True) if name == first),
             fix="rename a folder, or scan them into different OUT folders",
         )
     return names
@@ -127,8 +130,9 @@ def _scan_one(request: ScanRequest, path: Path, name: str, progress: Progress) -
     except CtcnetError as error:
         progress.console.print(f"error: {name}: {error}", markup=False, highlight=False, soft_wrap=True)
         row = {"cartridge": name, "status": FAILED, "error": str(error)}
-    except OSError as cause:  # a disk that went away, a folder that may not be listed
-        error = CartridgeError(f"cannot be read or written ({cause})", where=path, fix="see to the disk; then --resume")
+    except (OSError, MemoryError) as cause:  # a disk that went away; an image that says that it is huge
+        what = "cannot be read or written" if isinstance(cause, OSError) else "needs more memory than there is"
+        error = CartridgeError(f"{what} ({cause})", where=path, fix="see to the machine and the files; then --resume")
         progress.console.print(f"error: {name}: {error}", markup=False, highlight=False, soft_wrap=True)
         row = {"cartridge": name, "status": FAILED, "error": str(error)}
     except Exception as error:  # a fault of this program must not lose the other cartridges

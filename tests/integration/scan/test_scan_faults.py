@@ -17,6 +17,8 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 
+from ctcnet.errors import OutputError
+from ctcnet.scan.pipeline.scan_run import result_names
 from ctcnet.simulate.cartridge_writer import write_simulated_cartridge
 
 pytestmark = pytest.mark.integration
@@ -77,7 +79,7 @@ def test_a_damaged_frame_is_named_and_the_others_are_counted(scan, cartridge, tm
         tifffile.imwrite(path, changed[damage], photometric="minisblack", metadata=None)
     assert scan(cartridge, out=tmp_path / "out") == 0
     (row,) = summary(tmp_path / "out")
-    assert row["frames_missing"] == "1"
+    assert (row["frames"], row["frames_missing"]) == ("5", "1")
     assert "unreadable_frame" in row["warnings"]
     events = pq.read_table(tmp_path / "out/cartridge/events.parquet")
     assert 4 not in set(events["frame"].to_pylist())
@@ -204,6 +206,31 @@ def test_a_folder_of_other_things_is_not_overwritten(scan, cartridge, tmp_path):
 def test_out_inside_a_cartridge_is_refused(scan, cartridge):
     assert scan(cartridge, out=cartridge / "out") == 2
     assert not (cartridge / "out").exists()
+
+
+def test_a_frame_that_is_a_link_to_itself_is_missing(scan, cartridge, tmp_path):
+    path = frame_file(cartridge, 2)
+    path.unlink()
+    path.symlink_to(path.name)
+    assert scan(cartridge, out=tmp_path / "out") == 0
+    assert summary(tmp_path / "out")[0]["frames_missing"] == "1"
+
+
+def test_letters_of_any_script_tell_cartridges_apart(tmp_path):
+    paths = [tmp_path / name for name in ("Müller", "Möller", "患者 1", "患者 2", "a/b:c", ".hidden")]
+    assert result_names(paths) == ["Müller", "Möller", "患者_1", "患者_2", "b_c", "hidden"]
+    with pytest.raises(OutputError, match=r"x 1, .*x:1"):
+        result_names([tmp_path / "x 1", tmp_path / "y", tmp_path / "x:1"])
+
+
+def test_too_little_memory_fails_one_cartridge_without_a_traceback(scan, cartridge, tmp_path, monkeypatch, capsys):
+    def open_huge(path, **options):
+        raise MemoryError("Unable to allocate 900 TiB")
+
+    monkeypatch.setattr("ctcnet.scan.readers.opening.open_cartridge", open_huge)
+    assert scan(cartridge, out=tmp_path / "out") == 1
+    assert "more memory than there is (Unable" in summary(tmp_path / "out")[0]["error"]
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_two_cartridges_of_one_name_are_refused(scan, cartridge, tmp_path, capsys):

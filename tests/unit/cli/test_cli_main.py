@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import ctcnet
+from ctcnet.__main__ import run
 from ctcnet.cli import classify, main
 from ctcnet.cli.main import build_parser
 from ctcnet.errors import SettingError
@@ -82,6 +83,18 @@ def test_too_little_memory_is_one_line(monkeypatch, capsys):
 def test_interruption_gives_130(monkeypatch, capsys):
     monkeypatch.setattr(classify, "run", _raise(KeyboardInterrupt()))
     assert main(_WORDS) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_interruption_while_the_command_is_loaded_is_no_traceback(capsys, monkeypatch):
+    class Interrupted:
+        def find_spec(self, name, path=None, target=None):
+            if name == "ctcnet.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "ctcnet.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert run() == 130
     assert "interrupted" in capsys.readouterr().err
 
 

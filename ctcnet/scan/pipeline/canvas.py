@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,18 +35,29 @@ class PreparedFrame:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """A part of a frame.
+
+    Attributes:
+        counts: (C, h, w) float32.
+        valid: (h, w) bool.
+    """
+
+    counts: Tensor
+    valid: Tensor
+
+
+@dataclass(frozen=True)
 class Strips:
     """What a frame lends its right and lower neighbours: its last columns and rows, M before the overlap and O in it.
 
     Attributes:
-        right: (C, H, M + O) counts; right_valid (H, M + O).
-        lower: (C, M + O, W) counts; lower_valid (M + O, W).
+        right: (H, M + O) pixels; None where it was let go.
+        lower: (M + O, W) pixels.
     """
 
-    right: Tensor
-    right_valid: Tensor
-    lower: Tensor
-    lower_valid: Tensor
+    right: Strip | None
+    lower: Strip
 
 
 @dataclass(frozen=True)
@@ -75,19 +86,21 @@ def strips_of(prepared: PreparedFrame, cartridge: Cartridge, margin_px: int) -> 
     columns = cartridge.frame_width_px - cartridge.overlap_x_px - margin_px
     rows = cartridge.frame_height_px - cartridge.overlap_y_px - margin_px
     return Strips(
-        right=prepared.counts[:, :, columns:].clone(),
-        right_valid=prepared.valid[:, columns:].clone(),
-        lower=prepared.counts[:, rows:].clone(),
-        lower_valid=prepared.valid[rows:].clone(),
+        right=Strip(prepared.counts[:, :, columns:].clone(), prepared.valid[:, columns:].clone()),
+        lower=Strip(prepared.counts[:, rows:].clone(), prepared.valid[rows:].clone()),
     )
 
 
 class StripCache:
     """Strips of the frames last worked on; those that were let go, or never read, are made again.
 
+    Whoever owns the cache is not to be what `make` is a method of: the two would hold each other, and the strips stay
+    in memory after the work is done.
+
     Args:
         make: makes the strips of a frame by its index, or gives None for a frame that cannot be read.
-        keep: number of frames whose strips are kept: a row of the grid and a little more.
+        keep: number of frames whose lower strips are kept: a row of the grid and a little more. The strip to the right
+            is kept of the last frame alone, beside which the next one stands.
     """
 
     def __init__(self, make: Callable[[int], Strips | None], keep: int) -> None:
@@ -96,16 +109,33 @@ class StripCache:
 
     def put(self, index: int, strips: Strips | None) -> None:
         """Keep the strips of a frame (None: the frame cannot be read)."""
+        if self._kept:
+            last, before = next(reversed(self._kept.items()))
+            self._kept[last] = None if before is None else replace(before, right=None)
         self._kept[index] = strips
+        self._kept.move_to_end(index)
         while len(self._kept) > self._keep:
             self._kept.popitem(last=False)
 
-    def get(self, index: int | None) -> Strips | None:
-        """Strips of a frame; None where there is no frame or it cannot be read."""
+    def forget(self, indices: Iterable[int]) -> None:
+        """Let go of frames' strips that nobody needs any more."""
+        for index in indices:
+            self._kept.pop(index, None)
+
+    def lower(self, index: int | None) -> Strips | None:
+        """Strips of a frame, of which the one to the right may be gone; None: no frame, or it cannot be read."""
         if index is None:
             return None
         if index not in self._kept:
             self.put(index, self._make(index))
+        return self._kept[index]
+
+    def whole(self, index: int | None) -> Strips | None:
+        """Both strips of a frame; None where there is no frame or it cannot be read."""
+        strips = self.lower(index)
+        if index is None or strips is None or strips.right is not None:
+            return strips
+        self.put(index, self._make(index))
         return self._kept[index]
 
 
@@ -124,7 +154,7 @@ def build_canvas(
         The canvas; None where nothing of it is known.
     """
     near = territories.neighbours(place)
-    left, upper, corner = strips.get(near.left), strips.get(near.upper), strips.get(near.upper_left)
+    left, upper, corner = strips.whole(near.left), strips.lower(near.upper), strips.lower(near.upper_left)
     known = next((tensor for tensor in _known(prepared, left, upper, corner)), None)
     if known is None:
         return None
@@ -141,17 +171,17 @@ def build_canvas(
         counts[:, :, :free_x] = typical
     valid = torch.zeros((height, width), dtype=torch.bool, device=counts.device)
     if corner is not None and offset_x and offset_y:
-        wide = corner.lower.shape[2] - cartridge.overlap_x_px - margin
-        counts[:, :offset_y, :offset_x] = corner.lower[:, :margin, wide : wide + margin]
-        valid[:offset_y, :offset_x] = corner.lower_valid[:margin, wide : wide + margin]
+        wide = corner.lower.counts.shape[2] - cartridge.overlap_x_px - margin
+        counts[:, :offset_y, :offset_x] = corner.lower.counts[:, :margin, wide : wide + margin]
+        valid[:offset_y, :offset_x] = corner.lower.valid[:margin, wide : wide + margin]
     if upper is not None and offset_y:
-        depth = min(upper.lower.shape[1], free_y)
-        counts[:, :depth, offset_x:] = upper.lower[:, :depth]
-        valid[:depth, offset_x:] = upper.lower_valid[:depth]
-    if left is not None and offset_x:
-        depth = min(left.right.shape[2], free_x)
-        counts[:, offset_y:, :depth] = left.right[:, :, :depth]
-        valid[offset_y:, :depth] = left.right_valid[:, :depth]
+        depth = min(upper.lower.counts.shape[1], free_y)
+        counts[:, :depth, offset_x:] = upper.lower.counts[:, :depth]
+        valid[:depth, offset_x:] = upper.lower.valid[:depth]
+    if left is not None and left.right is not None and offset_x:
+        depth = min(left.right.counts.shape[2], free_x)
+        counts[:, offset_y:, :depth] = left.right.counts[:, :, :depth]
+        valid[offset_y:, :depth] = left.right.valid[:, :depth]
     if prepared is not None:
         valid[offset_y:, offset_x:] = prepared.valid
     return Canvas(counts, valid, offset_x, offset_y)
@@ -160,7 +190,7 @@ def build_canvas(
 def _known(prepared: PreparedFrame | None, *strips: Strips | None) -> Iterator[Tensor]:
     if prepared is not None:
         yield prepared.counts
-    yield from (strip.lower for strip in strips if strip is not None)
+    yield from (lent.lower.counts for lent in strips if lent is not None)
 
 
 def counted_area_um2(prepared: PreparedFrame, cartridge: Cartridge, right: bool, lower: bool) -> float:

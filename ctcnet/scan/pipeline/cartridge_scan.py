@@ -130,6 +130,7 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
     background, scale, source, notes = levels_of_model(levels, card, cartridge, channels)
     prologue = perf_counter() - start
     FrameStream(analyser, CropClassifier(job.predictor, background, scale), work, job.settings.workers, on_frame).run()
+    analyser.canvases.give_back()
     give_back_free_memory()
     scanned = perf_counter() - start
     finish = FinishInput(

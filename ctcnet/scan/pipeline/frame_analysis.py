@@ -16,6 +16,7 @@ from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.measure.event_measurer import EventMeasurer
 from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, counted_area_um2, room_px
+from ctcnet.scan.pipeline.canvas_memory import CanvasMemory
 from ctcnet.scan.pipeline.cartridge_score import sampled_rows
 from ctcnet.scan.pipeline.classification import CropClassifier
 from ctcnet.scan.pipeline.crop_answers import CropAnswers, join, rows_within
@@ -70,6 +71,9 @@ class FrameAnalyser:
         pixel_size_um, crop_size_px: scale and side of the model's input.
         device: where frames are worked on.
         times: where seconds per stage are added up.
+
+    Attributes:
+        canvases: memory of the frames that are worked on.
     """
 
     def __init__(
@@ -90,6 +94,9 @@ class FrameAnalyser:
         self.measurer = EventMeasurer(cartridge.panel, own_um, device)
         self._cutter = CropCutter(own_um, pixel_size_um, crop_size_px, device)
         self._channels, self._device = channels, torch.device(device)
+        margin = territories.margin_px
+        largest = (len(roles), cartridge.frame_height_px + margin, cartridge.frame_width_px + margin)
+        self.canvases = CanvasMemory(largest, self._device)
         unmixing = unmixing_matrix(platform, cartridge.panel)
         identity = np.allclose(unmixing, np.eye(len(roles)))
         self._unmixing = None if identity else torch.as_tensor(unmixing, dtype=torch.float32, device=self._device)
@@ -111,7 +118,7 @@ class FrameAnalyser:
         frame = self.cartridge.frames[index]
         above, left = room_px(frame.row, frame.column, self.territories)
         channels, height, width = pixels.shape
-        canvas = torch.empty((channels, above + height, left + width), device=self._device)
+        canvas = self.canvases.empty((channels, above + height, left + width))
         counts = canvas[:, above:, left:]
         counts.copy_(torch.from_numpy(pixels))
         if self._unmixing is not None:

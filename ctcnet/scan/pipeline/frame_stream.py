@@ -62,7 +62,6 @@ class FrameStream:
         self._workers, self._on_frame = workers, on_frame
         self._cartridge = analyser.cartridge
         self._places = analyser.territories.places
-        self._strips = StripCache(self._make_strips, keep=self._cartridge.columns + 2)
 
     def run(self) -> None:
         """Scan; every finished unit is in the work folder.
@@ -86,6 +85,7 @@ class FrameStream:
     def _run(self, units: list[_Unit], pool: ThreadPoolExecutor) -> None:
         writing: deque[Future[None]] = deque()
         busy: deque[Future[FrameEvents]] = deque()
+        strips = StripCache(self._make_strips, keep=self._cartridge.columns + 2)
         prepared = self._prepared_ahead(units, pool)
         for unit in units:
             for place in (self._places[position] for position in unit.places):
@@ -93,7 +93,7 @@ class FrameStream:
                 if isinstance(ready, FrameError):
                     unit.analysed.append(self._unreadable(place, ready))
                 frame = ready if isinstance(ready, PreparedFrame) else None
-                canvas = self._canvas(place, frame)
+                canvas = self._canvas(place, frame, strips)
                 if canvas is not None:
                     task = pool.submit(self._analyse, place, frame, canvas)
                     unit.analysed.append(task)
@@ -132,12 +132,12 @@ class FrameStream:
             return None
         return strips_of(ready, self._cartridge, self._analyser.territories.margin_px)
 
-    def _canvas(self, place: Place, frame: PreparedFrame | None) -> Canvas | None:
+    def _canvas(self, place: Place, frame: PreparedFrame | None, strips: StripCache) -> Canvas | None:
         territories = self._analyser.territories
-        canvas = build_canvas(frame, place, self._cartridge, territories, self._strips)
+        canvas = build_canvas(frame, place, self._cartridge, territories, strips)
         if place.frame is not None:
             lent = None if frame is None else strips_of(frame, self._cartridge, territories.margin_px)
-            self._strips.put(place.frame, lent)
+            strips.put(place.frame, lent)
         return canvas
 
     def _analyse(self, place: Place, frame: PreparedFrame | None, canvas: Canvas) -> FrameEvents:

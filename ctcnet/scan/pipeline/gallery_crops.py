@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -43,14 +43,21 @@ def cut_gallery(
     cutter = CropCutter(cartridge.pixel_size_um, card.pixel_size_um, size, finish.settings.device)
     reach = cutter.patch_px / 2 + 1
     answering = frames.answering(columns)
+    joined = {place for place, _, x_px, y_px in answering if (np.minimum(x_px, y_px) < reach).any()}
+    lenders = frames.lenders(joined)
+    lent = StripCache(frames.strips, keep=cartridge.columns + 2)
     with torch.inference_mode():
         ready = frames.prepared_ahead([place for place, *_ in answering])
         for (place, rows, x_px, y_px), prepared in zip(answering, ready, strict=True):
-            joined = bool((np.minimum(x_px, y_px) < reach).any())
-            counts, offset_x, offset_y = frames.counts(place, prepared, joined)
+            counts, offset_x, offset_y = frames.counts(place, prepared, place in joined, lent)
             fill = lower_median(counts[:, ::_FILL_STEP_PX, ::_FILL_STEP_PX].flatten(1)).cpu().numpy()
             cut = cutter.cut(counts, x_px + offset_x, y_px + offset_y, fill)
             crops[rows] = cut.cpu().numpy()
+            if place in joined:
+                lenders.subtract(frames.lenders([place]))
+                lent.forget(index for index, borrowers in lenders.items() if borrowers < 1)
+            if prepared is not None and place.frame is not None and lenders[place.frame] > 0:
+                lent.put(place.frame, strips_of(prepared, cartridge, frames.margin_px))
     return crops
 
 
@@ -61,7 +68,7 @@ class _GalleryFrames:
         self._finish, self._cartridge = finish, finish.cartridge
         self._territories: Territories = finish.analyser.territories
         self._records = {record["frame"]: record for record in records}
-        self._lent = StripCache(self._strips, keep=self._cartridge.columns + 2)
+        self.margin_px = self._territories.margin_px
 
     def answering(self, columns: Mapping[str, np.ndarray]) -> list[tuple[Place, np.ndarray, np.ndarray, np.ndarray]]:
         """Places that answer for events, by row and column: place, rows of the events, x_px and y_px in its pixels."""
@@ -95,21 +102,33 @@ class _GalleryFrames:
             while ahead:
                 yield ahead.popleft().result()
 
-    def counts(self, place: Place, prepared: PreparedFrame | None, joined: bool) -> tuple[Tensor, int, int]:
+    def lenders(self, joined: Iterable[Place]) -> Counter[int]:
+        """Frames of whose strips the canvases of places are made, and for how many of these places."""
+        near = [self._territories.neighbours(place) for place in joined]
+        lending = (index for beside in near for index in (beside.left, beside.upper, beside.upper_left))
+        return Counter(index for index in lending if index is not None)
+
+    def counts(
+        self, place: Place, prepared: PreparedFrame | None, joined: bool, lent: StripCache
+    ) -> tuple[Tensor, int, int]:
         """Counts (C, H, W) about a place, and where its own first pixel (x, y) is in them.
 
         Args:
             place: the place.
             prepared: its frame.
             joined: whether what the left and upper neighbours lend is needed.
+            lent: their strips.
         """
-        if place.frame is not None and prepared is not None:
-            self._lent.put(place.frame, strips_of(prepared, self._cartridge, self._territories.margin_px))
-            if not joined:
-                return prepared.counts, 0, 0
-        canvas = build_canvas(prepared, place, self._cartridge, self._territories, self._lent)
+        if prepared is not None and not joined:
+            return prepared.counts, 0, 0
+        canvas = build_canvas(prepared, place, self._cartridge, self._territories, lent)
         assert canvas is not None, "an event stands where no frame is known"
         return canvas.counts, canvas.offset_x_px, canvas.offset_y_px
+
+    def strips(self, index: int) -> Strips | None:
+        """What a frame lends; None where it cannot be read."""
+        prepared = self._readable(index)
+        return None if prepared is None else strips_of(prepared, self._cartridge, self.margin_px)
 
     def _prepare(self, index: int) -> PreparedFrame:
         record = self._records.get(self._cartridge.frames[index].number)
@@ -123,10 +142,6 @@ class _GalleryFrames:
                 return None if index is None else self._prepare(index)
         except FrameError:
             return None
-
-    def _strips(self, index: int) -> Strips | None:
-        prepared = self._readable(index)
-        return None if prepared is None else strips_of(prepared, self._cartridge, self._territories.margin_px)
 
 
 def _recorded_shifts(record: Mapping[str, Any], markers: Sequence[str]) -> ChannelShifts | None:

@@ -105,11 +105,35 @@ def test_strips_that_were_let_go_are_made_again():
     cache = StripCache(make, keep=2)
     for index in (0, 1, 2):
         cache.put(index, None)
-    assert cache.get(2) is None
+    assert cache.lower(2) is None
     assert made == []
-    cache.get(0)
+    cache.lower(0)
     assert made == [0]
-    assert cache.get(None) is None
+    assert cache.lower(None) is None
+    assert cache.whole(None) is None
+
+
+def test_of_the_strips_to_the_right_only_the_last_is_kept():
+    scene = Scene(12)
+    made = []
+
+    def make(index: int):
+        made.append(index)
+        return scene._lend(index)
+
+    cache = StripCache(make, keep=4)
+    for index in (0, 1):
+        cache.put(index, scene._lend(index))
+    before, last = cache.lower(0), cache.whole(1)
+    assert before is not None
+    assert before.right is None
+    assert last is not None
+    assert last.right is not None
+    assert made == []
+    again = cache.whole(0)
+    assert again is not None
+    assert again.right is not None
+    assert made == [0]
 
 
 def test_shared_pixels_are_counted_once():

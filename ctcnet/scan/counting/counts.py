@@ -115,7 +115,7 @@ def count_events(
 
 
 def _masks(kept: Mapping[str, np.ndarray], schema: LabelSchema) -> _Events:
-    label = kept["label"].astype(str)
+    label = kept["label"]
     assigned = ~kept["unassigned"].astype(bool)
     review = kept["review"].astype(bool)
     called = assigned & np.isin(label, schema.rollups.get(CONTAINS_CTC, ()))
@@ -156,7 +156,7 @@ def _phenotypes(
     """Counts of the epithelial to mesenchymal states; None where the panel has no marker that tells them."""
     if not {"epithelial", "mesenchymal"} & set(panel.roles):
         return None
-    phenotype = kept["phenotype"].astype(str)[events.called]
+    phenotype = kept["phenotype"][events.called].astype(str)
     return {name: estimate(int((phenotype == name).sum()), basis) for name in PHENOTYPES}
 
 
@@ -188,7 +188,7 @@ def _clusters(
 
     None for neutrophils and platelets where no channel shows them: a neutrophil is then an 'other_leukocyte'.
     """
-    partners = [set(text.split("+")) for text in kept["partners"].astype(str)[events.called]]
+    partners = [set(text.split("+")) for text in kept["partners"][events.called].astype(str)]
     nuclei = kept["tumour_nuclei"].astype(np.int64)[events.called]
     alone = np.array([not kinds & set(PARTNERS) for kinds in partners], dtype=bool)
     result: dict[str, Any] = {"homotypic": estimate(int((alone & (nuclei >= 2)).sum()), basis)}

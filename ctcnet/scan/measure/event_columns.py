@@ -21,7 +21,7 @@ def event_count(columns: Columns) -> int:
 
 def is_kind(columns: Columns, kind: str) -> np.ndarray:
     """Rows of kind 'cell', 'object' or 'cluster', (N,) bool."""
-    return np.asarray(columns["kind"]).astype(str) == kind
+    return np.asarray(columns["kind"]) == kind
 
 
 def flagged(columns: Columns, flag: str) -> np.ndarray:
@@ -31,7 +31,7 @@ def flagged(columns: Columns, flag: str) -> np.ndarray:
 
 def in_classes(columns: Columns, classes: Sequence[str]) -> np.ndarray:
     """Rows called one of `classes` and not left unassigned, (N,) bool."""
-    return np.isin(np.asarray(columns["label"]).astype(str), list(classes)) & ~np.asarray(columns["unassigned"], bool)
+    return np.isin(np.asarray(columns["label"]), list(classes)) & ~np.asarray(columns["unassigned"], bool)
 
 
 def contains_ctc(columns: Columns, labels: LabelSchema) -> np.ndarray:

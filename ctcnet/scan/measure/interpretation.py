@@ -122,7 +122,7 @@ def _disagreement(columns: Columns, labels: LabelSchema, called: np.ndarray, met
     if CONTAINS_CTC not in labels.rollups:
         return np.full(count, "", object)
     yes, no = met == True, met == False  # noqa: E712 (None is neither)
-    label = np.asarray(columns["label"]).astype(str)
+    label = np.asarray(columns["label"])
     unassigned = np.asarray(columns["unassigned"], bool)
     wrong = (called & no) | (~called & ~unassigned & yes)
     texts = []

@@ -17,6 +17,8 @@ from ctcnet.scan.measure.event_columns import Columns, flagged, in_classes, is_k
 TUMOUR_ROLES: tuple[str, ...] = ("epithelial", "mesenchymal", "target")
 """Roles whose markers are called positive above the level of leukocytes."""
 
+_CALLED_ROLES = (*TUMOUR_ROLES, "leukocyte", "neutrophil", "platelet")
+
 FEWEST_LEUKOCYTES = 50
 """With fewer leukocytes than this their distribution says too little, and thresholds come from the noise."""
 
@@ -95,6 +97,14 @@ class LeukocyteReference:
         return {"leukocytes": self.leukocytes, "markers": entries}
 
 
+def reference_columns(panel: Panel) -> list[str]:
+    """Columns that `leukocyte_reference` reads from the events of a scan."""
+    called = [channel for channel in panel.channels if channel.role in _CALLED_ROLES]
+    names = ["label", "unassigned", "kind", "saturated", "at_edge", "parent"]
+    names += [f"{figure}_{channel.marker}" for channel in called for figure in ("mean", "snr")]
+    return names + [f"max_{channel.marker}" for channel in called if channel.role == "platelet"]
+
+
 def leukocyte_reference(
     columns: Columns,
     panel: Panel,
@@ -126,7 +136,7 @@ def leukocyte_reference(
     notes: list[Note] = []
     for channel in panel.channels:
         rate = false_negative_rate if channel.role == "leukocyte" else false_positive_rate
-        if channel.role in (*TUMOUR_ROLES, "leukocyte", "neutrophil", "platelet"):
+        if channel.role in _CALLED_ROLES:
             markers[channel.marker] = _marker_reference(columns, fit, channel.marker, channel.role, rate)
     if count < FEWEST_LEUKOCYTES and markers:
         notes.append(_few_leukocytes(count))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyarrow import parquet
 
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.scan.cartridge import Note
@@ -19,10 +18,11 @@ from ctcnet.scan.measure.chance_contacts import contact_counts
 from ctcnet.scan.pipeline.cartridge_score import score_text, score_to_dict
 from ctcnet.scan.pipeline.finishing import EVENTS_FILE, EventWriter, FinishInput, WrittenEvents
 from ctcnet.scan.pipeline.gallery_crops import cut_gallery
+from ctcnet.scan.pipeline.one_heap import give_back_free_memory
 from ctcnet.scan.preprocess.quality_warnings import atypical_cartridge, cartridge_warnings
 from ctcnet.scan.results.counts_file import write_json
 from ctcnet.scan.results.csi_events import write_csi_events
-from ctcnet.scan.results.event_table import take_rows, write_event_csv
+from ctcnet.scan.results.event_table import read_columns, take_rows, write_event_csv
 from ctcnet.scan.results.figures import MapPoints, Scatter
 from ctcnet.scan.results.gallery import gallery_rows
 from ctcnet.scan.results.geojson import write_geojson
@@ -66,6 +66,7 @@ def finish_cartridge(finish: FinishInput) -> dict[str, Any]:
     write_json(folder / LEVELS_FILE, {**finish.levels, "used": finish.levels_source}, overwrite=True)
     write_json(folder / COUNTS_FILE, counts, overwrite=True)
     write_json(folder / QUALITY_FILE, _quality(finish, written, notes), overwrite=True)
+    give_back_free_memory()
     write_report(folder / REPORT_FILE, _report(finish, columns, counts, written, notes), overwrite=True)
     return _summary(finish, columns, counts, area, notes)
 
@@ -85,8 +86,7 @@ def _columns(finish: FinishInput) -> dict[str, np.ndarray]:
     """Columns of all events that counts, map and scatter plot are made from."""
     names = {*columns_to_count(finish.cartridge.panel), "event_id", "x_um", "y_um", "kind", "diameter_um"}
     names |= {f"mean_{channel.marker}" for channel in finish.cartridge.panel.channels}
-    table = parquet.read_table(finish.folder / EVENTS_FILE, columns=sorted(names))
-    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    return read_columns(finish.folder / EVENTS_FILE, sorted(names))
 
 
 def _areas(finish: FinishInput, written: WrittenEvents) -> dict[str, float]:
@@ -178,7 +178,7 @@ def _report(
     shown = take_rows(finish.folder / EVENTS_FILE, rows)
     shown_columns = {name: shown[name].to_numpy(zero_copy_only=False) for name in shown.column_names}
     is_ctc = columns["counted"] & ~columns["unassigned"].astype(bool)
-    is_ctc &= np.isin(columns["label"].astype(str), labels.rollups.get(CONTAINS_CTC, ()))
+    is_ctc &= np.isin(columns["label"], labels.rollups.get(CONTAINS_CTC, ()))
     levels = finish.levels["levels"]
 
     def level(name: str) -> np.ndarray:

@@ -58,7 +58,7 @@ def sample_column(rows: np.ndarray, embedding: np.ndarray, count: int) -> pa.Arr
 def score_cartridge(work: WorkFolder, units: int, reference: CartridgeReference, labels: LabelSchema) -> CartridgeScore:
     """Score a cartridge from its finished units, all of which hold `EMBEDDING_COLUMN`."""
     names = [f"p{k}" for k in range(len(labels.classes))]
-    parts = [work.read_columns(unit, [*names, EMBEDDING_COLUMN]) for unit in range(units)]
+    parts = (work.read_columns(unit, [*names, EMBEDDING_COLUMN]) for unit in range(units))
     sample = pa.concat_tables([part.filter(part[EMBEDDING_COLUMN].is_valid()) for part in parts])
     if len(sample) < LEAST_LEUKOCYTES:
         return CartridgeScore(float("nan"), len(sample), False)

@@ -19,7 +19,7 @@ from ctcnet.runtime.predictions import entropy_nats
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.event_kinds import KIND_NAMES
 from ctcnet.scan.measure.interpretation import interpret
-from ctcnet.scan.measure.references import LeukocyteReference, leukocyte_reference
+from ctcnet.scan.measure.references import LeukocyteReference, leukocyte_reference, reference_columns
 from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN, score_cartridge
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
 from ctcnet.scan.pipeline.frame_stream import units_of
@@ -128,35 +128,33 @@ class EventWriter:
     def _resolve(self, sizes: list[int]) -> Resolution:
         names = ["x_px", "y_px", "owner", "canvas", "depth_px", "kind", "parent", "diameter_um", "unassigned"]
         names += [f"p{k}" for k in range(len(self._labels.classes))]
-        parts = []
+        parts, start = [], 0
         for unit, size in enumerate(sizes):
             if size:
-                parts.append((unit, _arrays(self._finish.work.read_columns(unit, names))))
+                parts.append(self._found(_arrays(self._finish.work.read_columns(unit, names)), start))
+            start += size
         if not parts:
             none = np.zeros(0, dtype=bool)
             return Resolution(none, np.zeros(0, np.int64), none, np.zeros(0, np.int16))
-        offsets = np.concatenate(([0], np.cumsum(sizes)))
-        joined = {name: np.concatenate([columns[name] for _, columns in parts]) for name in names if name != "parent"}
-        parent = np.concatenate(
-            [np.where(columns["parent"] >= 0, columns["parent"] + offsets[unit], -1) for unit, columns in parts]
-        )
-        x_um, y_um = self._positions(joined)
-        probabilities = self._probabilities(joined)
-        return resolve_events(
-            FoundEvents(
-                x_um,
-                y_um,
-                joined["canvas"],
-                joined["depth_px"],
-                joined["kind"],
-                parent.astype(np.int64),
-                joined["diameter_um"].astype(np.float64),
-                probabilities[:, self._ctc_mask].sum(axis=1, dtype=np.float64),
-                self._ctc_mask[probabilities.argmax(axis=1)],
-                joined["unassigned"].astype(bool),
-            ),
-            self._finish.analyser.platform.detection.member_distance_um,
-        )
+        gap_um = self._finish.analyser.platform.detection.member_distance_um
+        return resolve_events(FoundEvents(**_joined(parts)), gap_um)
+
+    def _found(self, columns: dict[str, np.ndarray], start: int) -> dict[str, np.ndarray]:
+        """Arrays of `FoundEvents` of a unit whose first row is the cartridge's row `start`."""
+        x_um, y_um = self._positions(columns)
+        probabilities, parent = self._probabilities(columns), columns["parent"].astype(np.int64)
+        return {
+            "x_um": x_um,
+            "y_um": y_um,
+            "canvas": columns["canvas"],
+            "depth_px": columns["depth_px"],
+            "kind": columns["kind"],
+            "parent": np.where(parent >= 0, parent + start, -1),
+            "diameter_um": columns["diameter_um"].astype(np.float64),
+            "p_contains_ctc": probabilities[:, self._ctc_mask].sum(axis=1, dtype=np.float64),
+            "is_ctc": self._ctc_mask[probabilities.argmax(axis=1)],
+            "unassigned": columns["unassigned"].astype(bool),
+        }
 
     def _positions(self, columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         cartridge = self._finish.cartridge
@@ -171,12 +169,11 @@ class EventWriter:
 
     def _reference(self, sizes: list[int], resolution: Resolution) -> LeukocyteReference:
         step = max(1, -(-sum(sizes) // MOST_REFERENCE_EVENTS))
-        parts = [columns for n, (_, columns) in enumerate(self._kept_units(sizes, resolution)) if n % step == 0]
         panel = self._finish.cartridge.panel
-        if not parts:
-            return LeukocyteReference(0, {})
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return leukocyte_reference(joined, panel, self._labels)
+        names = reference_columns(panel)
+        units = enumerate(self._kept_units(sizes, resolution))
+        parts = [{name: columns[name] for name in names} for n, (_, columns) in units if n % step == 0]
+        return leukocyte_reference(_joined(parts), panel, self._labels) if parts else LeukocyteReference(0, {})
 
     def _kept_units(self, sizes: list[int], resolution: Resolution) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Columns of the rows kept of each unit that has any, with label, places and parents (rows of the unit)."""
@@ -234,6 +231,11 @@ class EventWriter:
 def _arrays(table: pa.Table) -> dict[str, np.ndarray]:
     names = [name for name in table.column_names if name != EMBEDDING_COLUMN]
     return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Columns of all parts, at least one, which are emptied, so that each column is held twice for a moment only."""
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in tuple(parts[0])}
 
 
 def _flags(columns: dict[str, np.ndarray]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -212,6 +212,28 @@ def write_event_csv(table: Path, path: Path, *, overwrite: bool = False) -> None
     ):
         for batch in source.iter_batches(batch_size=BATCH_ROWS):
             writer.write_batch(batch.replace_schema_metadata(None))
+
+
+def read_columns(table: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of an `events.parquet`, read one after the other: arrays (N,), texts as objects of which equal ones are
+    one and the same, so that a row takes 8 bytes of them; None is what is null in a column of texts or booleans.
+
+    Args:
+        table: the events.
+        names: of the columns.
+    """
+    return {name: _column(table, name) for name in names}
+
+
+def _column(table: Path, name: str) -> np.ndarray:
+    read = parquet.read_table(table, columns=[name], read_dictionary=[name])[name]
+    if not pa.types.is_dictionary(read.type):
+        return read.to_numpy(zero_copy_only=False)
+    parts = [
+        np.array([*chunk.dictionary.to_pylist(), None], dtype=object)[chunk.indices.fill_null(-1).to_numpy()]
+        for chunk in read.chunks
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=object)
 
 
 def take_rows(table: Path, rows: np.ndarray) -> pa.Table:

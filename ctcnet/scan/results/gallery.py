@@ -74,7 +74,7 @@ def gallery_rows(columns: Mapping[str, np.ndarray], ctc_classes: Sequence[str]) 
         columns: label, unassigned, review, counted, p_contains_ctc and event_id of all events, (N,) each.
         ctc_classes: classes that contain a CTC.
     """
-    called = np.isin(columns["label"].astype(str), list(ctc_classes)) & ~columns["unassigned"].astype(bool)
+    called = np.isin(columns["label"], list(ctc_classes)) & ~columns["unassigned"].astype(bool)
     first = called | columns["review"].astype(bool)
     probability = np.nan_to_num(columns["p_contains_ctc"].astype(np.float64))
     order = np.lexsort((columns["event_id"], -probability, ~first))

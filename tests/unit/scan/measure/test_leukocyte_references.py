@@ -13,7 +13,7 @@ from ctcnet.labels import LabelSchema, load_schema
 from ctcnet.panel import load_panel
 from ctcnet.scan.measure.event_columns import leukocyte_classes
 from ctcnet.scan.measure.marker_calls import any_positive, is_positive
-from ctcnet.scan.measure.references import leukocyte_reference
+from ctcnet.scan.measure.references import leukocyte_reference, reference_columns
 
 pytestmark = pytest.mark.unit
 
@@ -57,6 +57,16 @@ def test_share_above_is_the_rate_promised(rate, sd):
         entry.observed == is_positive(columns, leukocyte_reference(columns, PANEL, LABELS), "CK").sum() or rate != 1e-3
     )
     assert entry.median == pytest.approx(24, rel=0.02)
+
+
+@pytest.mark.parametrize("panel", ["ctc5", "cellsearch4", "sarcoma"])
+def test_the_columns_named_are_all_that_is_read(panel):
+    panel = load_panel(panel)
+    columns = leukocytes(300, panel=panel) | {"at_edge": np.arange(300) % 9 == 0, "parent": np.arange(300) % 7 - 6}
+    named = {name: columns[name] for name in reference_columns(panel)}
+    of_named, of_all = (leukocyte_reference(given, panel, LABELS) for given in (named, columns))
+    assert of_named.to_dict() == of_all.to_dict()
+    assert of_named.notes == of_all.notes
 
 
 def test_leukocyte_marker_has_a_lower_threshold():

@@ -21,6 +21,7 @@ from ctcnet.scan.results.event_table import (
     event_rows,
     event_schema,
     event_table_writer,
+    read_columns,
     take_rows,
     write_event_csv,
 )
@@ -64,6 +65,23 @@ def test_rows_are_taken_in_their_order(write_events: Callable[..., Path], monkey
     whole = parquet.read_table(path)
     assert len(whole) >= 3
     assert take_rows(path, np.array(chosen, dtype=np.int64)).equals(whole.take(pa.array(chosen, pa.int64())))
+
+
+def test_columns_read_by_themselves_are_those_of_the_table(write_events: Callable[..., Path]) -> None:
+    path = write_events(flags=np.array([None, "at_edge"] * 50, dtype=object))
+    whole = parquet.read_table(path)
+    read = read_columns(path, whole.column_names)
+    assert list(read) == whole.column_names
+    for name, values in read.items():
+        expected = whole[name].to_numpy(zero_copy_only=False)
+        assert values.dtype == expected.dtype, name
+        np.testing.assert_array_equal(values, expected, err_msg=name)
+    assert len({id(text) for text in read["label"]}) == 3
+
+
+def test_columns_of_no_events_are_empty(write_events: Callable[..., Path]) -> None:
+    read = read_columns(write_events(n=0), ["label", "x_um"])
+    assert [len(values) for values in read.values()] == [0, 0]
 
 
 def test_what_was_written_is_read_back(make_columns: Callable, write_events: Callable[..., Path]) -> None:

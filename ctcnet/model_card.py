@@ -199,7 +199,8 @@ class ModelCard:
 
     def _unassigned_text(self) -> str:
         if self.conformal is None:
-            return f"largest probability below {self.unassigned_below:g}"
+            atypical = "" if self.atypicality_quantile is None else ", or atypical"
+            return f"largest probability below {self.unassigned_below:g}{atypical}"
         alphas = ", ".join(f"{value:g}" for value in self.conformal.alpha)
         pairs = zip(self.labels.classes, self.conformal.thresholds, strict=True)
         thresholds = ", ".join(f"{name} from p = {threshold:.4g}" for name, threshold in pairs)

@@ -83,7 +83,7 @@ _CARD_FIELDS = (
         "thresholds",
         "JSON",
         "what decides `unassigned`: `conformal`, one threshold per class, with its `conformal_alpha`; without them "
-        "`unassigned_below`",
+        "`unassigned_below`; an atypicality above 1 does either way",
         _thresholds,
     ),
     Field(

@@ -118,7 +118,8 @@ def score_crops(
 ) -> ScoredCrops:
     """Put answers beside the truth, restated at another prior where one is given.
 
-    At another prior the largest probability changes, so that 'unassigned' is judged again by the card's threshold.
+    At another prior the largest probability changes, so that 'unassigned' is judged again by the card's threshold; what
+    is atypical stays so.
     Conformal sets hold class by class, at any prior, and stay as they are: what was unassigned still is, and so is a
     crop whose set lacks the class that is the most probable now. Crops of a class that the panel cannot tell are of the
     class that it is called.
@@ -130,7 +131,7 @@ def score_crops(
         probabilities = restate_prior(probabilities, card.training_prior, new_prior)
         sets = prediction_sets(predictions.probabilities, card)
         if sets is None:
-            unassigned = ~(probabilities.max(axis=1) >= card.unassigned_below)
+            unassigned = ~(probabilities.max(axis=1) >= card.unassigned_below) | (predictions.atypicality > 1)
         else:
             unassigned = unassigned | ~sets[np.arange(len(sets)), probabilities.argmax(axis=1)]
     targets, fold = crops.require_targets(), fold_matrix(schema.classes, card.folded)

@@ -87,14 +87,18 @@ class CropGraph(nn.Module):
 
     def _unassigned(self, probabilities: Tensor, atypicality: Tensor) -> Tensor:
         """As `ctcnet.runtime.conformal.judge_unassigned`."""
+        unclear = self._unclear(probabilities)
+        return unclear if self.atypicality is None else unclear | (atypicality > 1)
+
+    def _unclear(self, probabilities: Tensor) -> Tensor:
+        """Whether the probabilities alone leave the class open, bool (N,)."""
         if not self.conformal:
             return torch.logical_not(probabilities.amax(dim=1) >= self.unassigned_below)
         inside = (probabilities >= self.thresholds).to(probabilities.dtype)
         number = inside.sum(dim=1)
         decided = (number == 1) | (number == (inside * self.contains_ctc).sum(dim=1))
         clear = decided & ((inside * probabilities).amax(dim=1) >= probabilities.amax(dim=1))
-        unclear = ~clear
-        return unclear if self.atypicality is None else unclear | (atypicality > 1)
+        return ~clear
 
     def _normalized(self, counts: Tensor, background: Tensor, scale: Tensor) -> Tensor:
         """`normalize` as one operator where levels are (C,).

@@ -165,14 +165,15 @@ def _largest(values: np.ndarray) -> float:
 def _near_a_threshold(expected: Predictions, found: Predictions, card: ModelCard) -> np.ndarray:
     """Crops that the guard band excuses from being assigned alike, bool (N,).
 
-    With conformal sets: a class is in the set of one side alone and within the band of its threshold, or the
-    atypicality is within the band of 1.
+    The atypicality is within the band of 1, or, with conformal sets, a class is in the set of one side alone and within
+    the band of its threshold, or, without, the largest probability is within the band of its threshold.
     """
     sets, others = prediction_sets(expected.probabilities, card), prediction_sets(found.probabilities, card)
+    hardly_typical = np.abs(expected.atypicality - 1) < card.guard_band
     if card.conformal is None or sets is None or others is None:
-        return np.abs(expected.probabilities.max(axis=1) - card.unassigned_below) < card.guard_band
+        return hardly_typical | (np.abs(expected.probabilities.max(axis=1) - card.unassigned_below) < card.guard_band)
     near = np.abs(expected.probabilities - np.array(card.conformal.thresholds)) < card.guard_band
-    return ((sets != others) & near).any(axis=1) | (np.abs(expected.atypicality - 1) < card.guard_band)
+    return hardly_typical | ((sets != others) & near).any(axis=1)
 
 
 def decision_flips(expected: Predictions, found: Predictions, card: ModelCard) -> Flips:

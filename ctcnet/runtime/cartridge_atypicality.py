@@ -19,7 +19,7 @@ import numpy as np
 
 from ctcnet.errors import ModelFileError, StatisticsError
 from ctcnet.labels import LabelSchema
-from ctcnet.runtime.gaussian_distance import GaussianFit, divides, fit_gaussian, gaussian_distance, signed_log
+from ctcnet.runtime.gaussian_distance import GaussianFit, divides, fit_covariance, gaussian_distance, signed_log
 
 LEAST_LEUKOCYTES = 200
 """Events that a cartridge is judged by at least."""
@@ -168,8 +168,7 @@ def _robust_quantile(distances: np.ndarray, quantile: float) -> float:
 
 
 def _fit(features: np.ndarray) -> GaussianFit:
-    fit = fit_gaussian(features, np.zeros(len(features), dtype=int), DIRECTIONS, 0.5)
-    return fit._replace(limit=np.ones((), dtype=np.float32))
+    return fit_covariance(features, np.zeros(len(features), dtype=int), DIRECTIONS)
 
 
 def cartridge_atypicality(

@@ -52,18 +52,32 @@ def fit_gaussian(features: np.ndarray, labels: np.ndarray, directions: int, quan
     Raises:
         StatisticsError: fewer points than the quantile needs, or features that are no numbers.
     """
-    count, width = features.shape
     needed = int(np.ceil(1 / (1 - quantile)))
-    if count < max(needed, 3):
+    if len(features) < needed:
         raise StatisticsError(
-            f"too few points for the quantile {quantile:g}", expected=f"{max(needed, 3)} or more", found=str(count)
+            f"too few points for the quantile {quantile:g}", expected=f"{needed} or more", found=str(len(features))
         )
+    fit = fit_covariance(features, labels, directions)
+    return with_limit(fit, gaussian_distance(fit, features), quantile)
+
+
+def fit_covariance(features: np.ndarray, labels: np.ndarray, directions: int) -> GaussianFit:
+    """Means and covariance as in `fit_gaussian`, without a limit: 1 is the Mahalanobis distance 1.
+
+    Raises:
+        StatisticsError: fewer than three points, no class of two, or features that are no numbers.
+    """
+    count, width = features.shape
+    if count < 3:
+        raise StatisticsError("too few points for a covariance", expected="3 or more", found=str(count))
     if not np.isfinite(features).all():
         raise StatisticsError("features of typical points are not finite", fix="see to the model and its input")
     centre, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     spread = spread + _LEAST_SPREAD * np.median(spread) + 1e-6
     z = (features - centre) / spread
     names = [name for name in np.unique(labels) if (labels == name).sum() > 1]
+    if not names:
+        raise StatisticsError("no class has two points to lend a mean", found=f"{count} points, each of its own class")
     means = np.stack([z[labels == name].mean(axis=0) for name in names])
     kept = np.isin(labels, names)
     residual = z[kept] - means[np.searchsorted(names, labels[kept])]
@@ -72,8 +86,7 @@ def fit_gaussian(features: np.ndarray, labels: np.ndarray, directions: int, quan
     d = max(1, min(directions, width - 1, count - len(names) - 1))
     rest = variances[d:].mean() if d < width else 1.0
     parts = (centre, spread, means, vectors[:, :d], np.sqrt(variances[:d]), np.sqrt(rest), 1.0)
-    fit = GaussianFit(*(np.asarray(part, dtype=np.float32) for part in parts))
-    return with_limit(fit, gaussian_distance(fit, features), quantile)
+    return GaussianFit(*(np.asarray(part, dtype=np.float32) for part in parts))
 
 
 def with_limit(fit: GaussianFit, distances: np.ndarray, quantile: float) -> GaussianFit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard, hash_group, panel_limits
 from ctcnet.training.classifier_module import ClassifierModule
 from ctcnet.training.temperature import Temperature
+from ctcnet.training.uncertainty_fit import Uncertainty
 
 
 def training_data_card(data: CropDataModule) -> TrainingDataCard:
@@ -36,11 +38,16 @@ def normalization_card(data: CropDataModule) -> NormalizationCard:
 
 
 def make_card(
-    module: ClassifierModule, trained_on: TrainingDataCard, temperature: Temperature, validation: dict[str, Any]
+    module: ClassifierModule,
+    trained_on: TrainingDataCard,
+    temperature: Temperature,
+    validation: Mapping[str, Any],
+    uncertainty: Uncertainty = Uncertainty(),  # noqa: B008  (a tuple)
 ) -> ModelCard:
     """Card of the module's model as it stands."""
     data = module.data
     notes = () if temperature.note is None else (temperature.note,)
+    share = module.uncertainty.atypical_share
     return ModelCard(
         name=module.name,
         backbone=module.backbone,
@@ -55,6 +62,8 @@ def make_card(
         training_data=trained_on,
         software_version=ctcnet.__version__,
         training_settings=module.settings_on_card,
-        validation=validation,
-        limits=panel_limits(data.panel, data.schema) + notes,
+        validation=dict(validation),
+        limits=panel_limits(data.panel, data.schema) + notes + uncertainty.notes,
+        conformal=uncertainty.conformal,
+        atypicality_quantile=None if uncertainty.atypicality is None or share is None else 1 - share,
     )

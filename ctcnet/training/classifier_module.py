@@ -30,6 +30,7 @@ from ctcnet.training.scarce_classes import scarce_class_warnings
 from ctcnet.training.scores import validation_scores
 from ctcnet.training.shipped_weights import shadow_note
 from ctcnet.training.starting_weights import Freeze, StartingWeights, freeze_parts, read_start, start_network
+from ctcnet.training.uncertainty_fit import UncertaintySettings
 
 START_KEY = "ctcnet_start"
 """Entry of a checkpoint that says what the run started from."""
@@ -57,7 +58,9 @@ class ClassifierModule(LightningModule):
         ema_decay: decay of the moving average per step, 0 to below 1; 0 makes the model the last weights.
         decision_prior: class frequencies that the model's probabilities refer to: those in training ('training'),
             equal ones ('balanced', best for macro-F1), or those that the loss implies ('as_taught').
-        unassigned_below: an event is unassigned when its largest probability is below this.
+        unassigned_below: an event is unassigned when its largest probability is below this; for models without
+            conformal sets.
+        uncertainty: see `UncertaintySettings`.
         activation_limit: bound of the activations of the compact network, above 0, which INT8 needs; None for no bound,
             which costs INT8 its precision. Weights that a run starts from bring their own.
         channels_last: memory layout of images.
@@ -82,6 +85,7 @@ class ClassifierModule(LightningModule):
         ema_decay: float = 0.99,
         decision_prior: DecisionPrior = "training",
         unassigned_below: float = 0.5,
+        uncertainty: UncertaintySettings = UncertaintySettings(),  # noqa: B008  (frozen)
         activation_limit: float | None = LIMIT,
         channels_last: bool = True,
         compile: bool = False,
@@ -93,7 +97,7 @@ class ClassifierModule(LightningModule):
         self.backbone, self.dropout, self.name = backbone, dropout, name
         self.loss_settings, self.optimizer_settings = loss, optimizer
         self.decision_prior: DecisionPrior = decision_prior
-        self.ema_decay, self.unassigned_below = ema_decay, unassigned_below
+        self.ema_decay, self.unassigned_below, self.uncertainty = ema_decay, unassigned_below, uncertainty
         self.activation_limit = UNBOUNDED if activation_limit is None else activation_limit
         self.channels_last, self.compile_network = channels_last, compile
         self.start_from, self.resuming = start_from, False
@@ -138,13 +142,14 @@ class ClassifierModule(LightningModule):
         if hasattr(self, "network"):
             return
         data = self.data
+        self.uncertainty.alphas(data.schema.classes)  # refused now, not when training is over
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(data.seed)
             network = build_classifier(self.backbone, data.panel.roles, len(data.schema.classes), self.dropout)
         set_limit(network, self.activation_limit)
         if stage == "fit":
             for warning in scarce_class_warnings(data):
-                _say(f"Warning: {warning}.")
+                say(f"Warning: {warning}.")
             if self.start_from is not None and not self.resuming:
                 self._start(network, read_start(self.start_from, data.levels.mode))
         freeze_parts(network, self.freeze_choice)
@@ -176,7 +181,7 @@ class ClassifierModule(LightningModule):
             notes += (f"'{start.name}' was made for {words[0]}, and this run has {words[1]}: {adapt}",)
         shadow = shadow_note(self.start_from or "")
         for note in (shadow, *notes) if shadow else notes:
-            _say(f"Notice: {note}.")
+            say(f"Notice: {note}.")
         self.started_from = {"model": start.name, "sha256": start.sha256}
 
     @property
@@ -204,7 +209,7 @@ class ClassifierModule(LightningModule):
         state = {f"{part}.{key}": value for part in parts for key, value in plain.items()}
         checkpoint["state_dict"] = {**state, "logit_bias": torch.zeros_like(self.logit_bias)}
 
-    def _input(self, batch: Batch, *, augment: bool) -> Tensor:
+    def network_input(self, batch: Batch, *, augment: bool) -> Tensor:
         """Normalised crops float32 (N, C, H, W), augmented where asked for."""
         counts, background, scale = batch["crops"].float(), batch["background"], batch["scale"]
         with torch.no_grad(), torch.autocast(counts.device.type, enabled=False):
@@ -219,7 +224,7 @@ class ClassifierModule(LightningModule):
         return x.contiguous(memory_format=layout)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        x = self._input(batch, augment=True)
+        x = self.network_input(batch, augment=True)
         presence = batch["presence"] if self.data.augmentation.channel_drop > 0 else None
         logits = self.network(x, presence, batch["sample_seed"]).logits
         total, weight = self.loss(logits, batch["target"], batch["weight"])
@@ -261,7 +266,7 @@ class ClassifierModule(LightningModule):
     @torch.no_grad()
     def answer(self, batch: Batch, network: nn.Module) -> Answers:
         """Logits of a batch under `network` at the stated prior, before temperature."""
-        logits = network(self._input(batch, augment=False)).logits.float() + self.logit_bias
+        logits = network(self.network_input(batch, augment=False)).logits.float() + self.logit_bias
         return Answers(batch["index"].cpu().numpy(), logits.cpu().numpy(), batch["target"].float().cpu().numpy())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -313,5 +318,6 @@ def _mean_over_processes(weight: Tensor) -> Tensor:
 
 
 @rank_zero_only
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Print a sentence for the user, in one process only."""
     Console(stderr=True).print(message, style="yellow", highlight=False, markup=False)

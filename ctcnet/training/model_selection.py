@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
@@ -15,11 +18,21 @@ from ctcnet.errors import SettingError
 from ctcnet.networks import CellClassifier
 from ctcnet.training.card_of_run import make_card, training_data_card
 from ctcnet.training.checkpoint import card_of, network_from, read_checkpoint, whole_checkpoint, write_model
-from ctcnet.training.classifier_module import ClassifierModule, gather_answers
+from ctcnet.training.classifier_module import ClassifierModule, say
 from ctcnet.training.scores import validation_scores
 from ctcnet.training.temperature import Temperature, fit_temperature, log_loss, prior_weights
+from ctcnet.training.uncertainty_fit import Uncertainty, ValidationAnswers, fit_uncertainty, not_fitted
+from ctcnet.uncertainty import typical_features
 
 MONITOR = "val_mean_average_precision"
+
+
+class Calibration(NamedTuple):
+    """What validation data say of finished weights: temperature, figures for the card, and what they do not know."""
+
+    temperature: Temperature
+    validation: Mapping[str, Any] = MappingProxyType({})
+    uncertainty: Uncertainty = Uncertainty()
 
 
 class ModelSelection(Callback):
@@ -70,7 +83,7 @@ class ModelSelection(Callback):
         loss = float(trainer.callback_metrics["val_log_loss"])
         if math.isnan(self.best_score) or (score, -loss) > (self.best_score, -self.best_loss):
             self.best_score, self.best_loss, self.waited = score, loss, 0
-            self._write_best(trainer, pl_module, _biased(pl_module), Temperature(1.0, None))
+            self._write_best(trainer, pl_module, _biased(pl_module), Calibration(Temperature(1.0, None)))
             return
         self.waited += 1
         if self.patience_epochs is not None and self.waited >= self.patience_epochs:
@@ -105,7 +118,7 @@ class ModelSelection(Callback):
             network = network_from(content, card_of(content, path), path)
         else:
             network = _biased(module)
-        self._write_best(trainer, module, network, Temperature(1.0, "Probabilities are not calibrated."), finish=True)
+        self._write_best(trainer, module, network, _calibrate(module, network), finish=True)
 
     @rank_zero_only
     def _write_best(
@@ -113,17 +126,24 @@ class ModelSelection(Callback):
         trainer: Trainer,
         module: ClassifierModule,
         network: CellClassifier,
-        temperature: Temperature,
+        calibration: Calibration,
         finish: bool = False,
     ) -> None:
         assert self.trained_on is not None
-        validation: dict[str, Any] = {}
-        if finish and len(module.data.rows_of("val")):
-            temperature, validation = _calibrate(module, network)
-        card = make_card(module, self.trained_on, temperature, validation)
-        write_model(self.run_dir / "best.ckpt", network, card, trainer.current_epoch, trainer.global_step)
+        temperature, validation, uncertainty = calibration
+        card = make_card(module, self.trained_on, temperature, validation, uncertainty)
+        write_model(
+            self.run_dir / "best.ckpt",
+            network,
+            card,
+            trainer.current_epoch,
+            trainer.global_step,
+            atypicality=uncertainty.atypicality,
+        )
         if finish:
             card.write(self.run_dir)
+            for note in uncertainty.notes:
+                say(f"Notice: {note}")
 
 
 def _biased(module: ClassifierModule) -> CellClassifier:
@@ -133,26 +153,43 @@ def _biased(module: ClassifierModule) -> CellClassifier:
     return network
 
 
-@torch.no_grad()
-def _calibrate(module: ClassifierModule, network: CellClassifier) -> tuple[Temperature, dict[str, Any]]:
-    """Fit the temperature of finished weights and measure them on validation data, in float32.
+def _calibrate(module: ClassifierModule, network: CellClassifier) -> Calibration:
+    """Fit temperature and uncertainty of finished weights and measure them on validation data, in float32.
 
     The bias to the stated prior stands in the network's last layer, whose logits are later divided by the temperature;
     it is scaled here so that the quotient holds it whole.
     """
-    network = network.to(module.device).eval()
-    bias = module.logit_bias.cpu().numpy().astype("float64")
-    parts = []
-    for batch in module.data.loader("val", all_processes=False):
-        moved = {name: value.to(module.device) for name, value in batch.items()}
-        answers = module.answer(moved, network)
-        parts.append(answers._replace(logits=answers.logits - 2 * bias))  # one in the last layer, one from `answer`
-    rows, logits, targets = gather_answers(parts, across_processes=False)
-    temperature = fit_temperature(logits, bias, targets, module.stated_prior)
-    network.head.bias.add_((temperature.value - 1) * module.logit_bias)
+    if not len(module.data.rows_of("val")):
+        notes = not_fitted(module.uncertainty, "there are no validation crops")
+        return Calibration(Temperature(1.0, "Probabilities are not calibrated."), {}, Uncertainty(notes=notes))
+    answers = _validation_answers(module, network.to(module.device).eval())
+    logits, bias, targets = answers.features.logits, answers.bias, answers.targets
+    temperature = fit_temperature(logits, bias, targets, answers.prior)
+    with torch.no_grad():
+        network.head.bias.add_((temperature.value - 1) * module.logit_bias)
     probabilities = torch.softmax(torch.from_numpy(logits / temperature.value + bias), dim=1).numpy()
     figures: dict[str, Any] = {name: round(v, 5) for name, v in validation_scores(probabilities, targets).items()}
-    weight = prior_weights(targets, module.stated_prior)
+    weight = prior_weights(targets, answers.prior)
     for name, value in (("before", 1.0), ("after", temperature.value)):
         figures[f"log_loss_{name}_temperature"] = round(log_loss(logits, bias, targets, value, weight), 5)
-    return temperature, {**figures, "crops": len(rows)}
+    figures |= {"crops": len(targets), "groups": len(set(answers.group))}
+    return Calibration(temperature, figures, fit_uncertainty(answers, module.uncertainty))
+
+
+def _validation_answers(module: ClassifierModule, network: CellClassifier) -> ValidationAnswers:
+    """Answers of finished weights to the whole validation part, in the order of its rows."""
+    data, bias = module.data, module.logit_bias.cpu().numpy().astype(np.float64)
+    batches = (
+        {name: value.to(module.device) for name, value in batch.items()}
+        for batch in data.loader("val", all_processes=False)
+    )
+    features = typical_features(network, (module.network_input(batch, augment=False) for batch in batches))
+    rows = data.rows_of("val")
+    return ValidationAnswers(
+        features._replace(logits=features.logits - bias),
+        bias,
+        module.stated_prior,
+        data.crops.require_targets()[rows],
+        data.crops.group[rows],
+        data.schema.classes,
+    )

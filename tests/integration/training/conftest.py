@@ -1,4 +1,4 @@
-"""A small task on disk: five channels, three classes, twelve groups."""
+"""Small tasks on disk: five channels, three classes, twelve groups."""
 
 from __future__ import annotations
 
@@ -52,11 +52,20 @@ def one_thread(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(scope="session")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with manifest.csv, labels.yaml and config.yaml."""
-    folder = tmp_path_factory.mktemp("task")
+    return _write_task(tmp_path_factory.mktemp("task"), 144)
+
+
+@pytest.fixture(scope="session")
+def larger_task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with 480 crops, of which 120 are for validation."""
+    return _write_task(tmp_path_factory.mktemp("larger_task"), 480)
+
+
+def _write_task(folder: Path, crops: int) -> Path:
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     lines = ["path,label,group,batch"]
-    for number in range(144):
+    for number in range(crops):
         label = number % 3
         centre = rng.uniform(12, 20, 2)
         blob = np.exp(-((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2) / 40)

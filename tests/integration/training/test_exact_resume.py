@@ -10,16 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from ctcnet.training.checkpoint import ATYPICALITY_KEY
 from ctcnet.training.command_line import main
 from ctcnet.training.metrics_table import read_metrics
 
 pytestmark = pytest.mark.integration
 
-EPOCHS = ("--trainer.max_epochs", "5", "--selection.save_every_n_steps", "2")
+FEW_CROPS = ("--model.uncertainty.atypical_share", "0.1")  # a share that 36 validation crops are enough for
+EPOCHS = ("--trainer.max_epochs", "5", "--selection.save_every_n_steps", "2", *FEW_CROPS)
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["state_dict"]
+    """Weights, and the atypicality of a finished model, which is fitted to what they say."""
+    content = torch.load(path, weights_only=True)
+    assert (ATYPICALITY_KEY in content) == (path.name == "best.ckpt")
+    return {**content["state_dict"], **content.get(ATYPICALITY_KEY, {})}
 
 
 def assert_bit_equal(first: Path, second: Path) -> None:

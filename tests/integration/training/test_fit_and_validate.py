@@ -62,10 +62,26 @@ def test_predictor_classifies_what_was_learnt(run_dir: Path, task: Path) -> None
     assert np.allclose(answers.probabilities.sum(axis=1), 1, atol=1e-5)
     assert (answers.probabilities.argmax(axis=1) == crops.labels).mean() > 0.9
     assert (answers.unassigned == (answers.probabilities.max(axis=1) < 0.5)).all()
+    assert np.isnan(answers.atypicality).all()
     stated = predictor.predict(pixels, np.full(5, np.nan), np.full(5, np.nan))
     assert (stated.probabilities == answers.probabilities).all()
     brighter = predictor.predict(pixels, scale=np.array(card.normalization.scale) * 3)
     assert not np.allclose(brighter.probabilities, answers.probabilities, atol=0.01)
+
+
+def test_card_says_why_36_validation_crops_are_too_few(run_dir: Path) -> None:
+    card = load_classifier(run_dir / "best.ckpt").card
+    assert card.validation["crops"] == 36
+    assert (card.conformal, card.atypicality_quantile) == (None, None)
+    assert [limit.partition(":")[0] for limit in card.limits[-2:]] == ["No conformal sets", "No atypicality"]
+    assert "found 36; needed 99 or more" in (run_dir / "README.md").read_text()
+
+
+def test_without_validation_crops_the_card_says_what_is_not_fitted(fit_options: Callable, tmp_path: Path) -> None:
+    options = ("--trainer.max_epochs=1", "--selection.rule=last", "--data.split.val_fraction=0")
+    assert main(fit_options(tmp_path / "run", *options)) == 0
+    limits = load_classifier(tmp_path / "run" / "best.ckpt").card.limits
+    assert limits[-1] == "No conformal sets and no atypicality: there are no validation crops."
 
 
 def test_validate_gives_the_figures_of_the_card(
@@ -131,6 +147,9 @@ def test_bound_of_activations_is_part_of_the_model(
     [
         (("--trainer.max_epoch=1",), "max_epoch"),
         (("--model.activation_limit=0",), "activation_limit"),
+        (("--model.uncertainty.alpha=1",), "above 0 and below 1"),
+        (("--model.uncertainty.alpha={ctc: 0.1, leukocyte: 0.1, debri: 0.1}",), "ctc, leukocyte, debris"),
+        (("--model.uncertainty.atypical=0.1",), "atypical"),
         (("--data.man=x.csv",), "data.man"),
         (("--model.backbone=resnet19",), "resnet18"),
         (("--data.manifest=nowhere.csv",), "nowhere.csv"),

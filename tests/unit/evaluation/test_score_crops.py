@@ -14,9 +14,9 @@ pytestmark = pytest.mark.unit
 PRIOR = np.array([0.01, 0.96, 0.01, 0.01, 0.01])
 
 
-def _score(card, p, prior):
+def _score(card, p, prior, atypicality=np.nan):
     count = len(p)
-    atypicality, names = np.full(count, np.nan, np.float32), np.full(count, "", object)
+    atypicality, names = np.full(count, atypicality, np.float32), np.full(count, "", object)
     answers = Predictions(p, judge_unassigned(p, atypicality, card), atypicality, np.zeros((count, 0)))
     crops = SimpleNamespace(require_targets=lambda: np.eye(5)[[0] * count], path=names, group=names, batch=names)
     return answers, score_crops(crops, card.labels, answers, names, card, prior)
@@ -47,6 +47,7 @@ def test_without_sets_unassigned_is_judged_again_at_another_prior(two_channel_ca
     answers, scored = _score(card, p, PRIOR)
     np.testing.assert_array_equal(answers.unassigned, [True, False])
     np.testing.assert_array_equal(scored.unassigned, [False, False])
+    np.testing.assert_array_equal(_score(card, p, PRIOR, atypicality=1.1)[1].unassigned, [True, True])
 
 
 def test_crops_of_a_class_that_the_panel_cannot_tell_are_of_the_class_it_is_called(two_channel_card):

@@ -88,6 +88,8 @@ def test_guard_band_excuses_a_class_that_joined_or_left_the_set_alone(two_channe
     np.testing.assert_array_equal(_near_a_threshold(expected, found, card), [False, True, False])
     near_one = expected._replace(atypicality=np.array([1.0001, 0.5, 1.1], np.float32))
     np.testing.assert_array_equal(_near_a_threshold(near_one, found, card), [True, True, False])
+    without_sets = replace(card, conformal=None, unassigned_below=0.4)
+    np.testing.assert_array_equal(_near_a_threshold(near_one, found, without_sets), [True, False, True])
 
 
 def test_other_decision_from_the_same_sets_is_refused_near_a_threshold_too(predictor):

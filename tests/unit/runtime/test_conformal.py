@@ -113,7 +113,7 @@ def test_unassigned_is_no_single_class_or_atypical(card):
     atypicality = np.array([0.5, 0.5, 0.5, 1.5, np.nan], np.float32)
     np.testing.assert_array_equal(judge_unassigned(p, atypicality, card), [False, True, True, True, False])
     plain = replace(card, conformal=None, unassigned_below=0.5)
-    np.testing.assert_array_equal(judge_unassigned(p, atypicality, plain), [False, False, True, False, False])
+    np.testing.assert_array_equal(judge_unassigned(p, atypicality, plain), [False, False, True, True, False])
     assert prediction_sets(p, plain) is None
     assert judge_unassigned(p[:0], atypicality[:0], plain).shape == (0,)
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 
 from ctcnet.errors import StatisticsError
-from ctcnet.runtime.gaussian_distance import fit_gaussian, gaussian_distance
+from ctcnet.runtime.gaussian_distance import fit_covariance, fit_gaussian, gaussian_distance
 
 pytestmark = pytest.mark.unit
 
@@ -46,6 +46,14 @@ def test_classes_of_one_point_lend_no_mean():
     features, labels = _two_classes(500)
     labels[0] = 7
     assert len(fit_gaussian(features, labels, 3, 0.9).means) == 2
+
+
+def test_points_of_classes_of_their_own_are_refused():
+    features = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(StatisticsError, match="no class has two points"):
+        fit_covariance(features, np.arange(20), 2)
+    with pytest.raises(StatisticsError, match="3 or more"):
+        fit_covariance(features[:2], np.zeros(2, int), 2)
 
 
 @pytest.mark.parametrize(("count", "value", "match"), [(100, 0.0, "500 or more"), (600, np.nan, "not finite")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ctcnet.errors import StatisticsError
 
@@ -28,8 +28,8 @@ def poisson_interval(count: int, level: float = LEVEL) -> tuple[float, float]:
     if not 0 < level < 1:
         raise StatisticsError("has no interval at this level", where="count", expected="0 to 1", found=str(level))
     tail = (1 - level) / 2
-    low = float(stats.gamma.ppf(tail, count)) if count else 0.0
-    return low, float(stats.gamma.isf(tail, count + 1))
+    low = float(special.gammaincinv(count, tail)) if count else 0.0
+    return low, float(special.gammainccinv(count + 1, tail))
 
 
 def proportion_interval(count: int, total: int, level: float = LEVEL) -> tuple[float, float]:
@@ -42,8 +42,8 @@ def proportion_interval(count: int, total: int, level: float = LEVEL) -> tuple[f
     if count > total:
         raise StatisticsError("share has more events than its whole", expected=f"at most {total}", found=str(count))
     tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, count, total - count + 1)) if count else 0.0
-    high = float(stats.beta.isf(tail, count + 1, total - count)) if count < total else 1.0
+    low = float(special.betaincinv(count, total - count + 1, tail)) if count else 0.0
+    high = float(special.betainccinv(count + 1, total - count, tail)) if count < total else 1.0
     return low, high
 
 
@@ -63,7 +63,7 @@ def probability_at_least(count: int, mean: float) -> float:
     _check_count(count)
     if not mean >= 0:
         raise StatisticsError("cut-off is no mean", where="count", expected="0 or more", found=str(mean))
-    return float(stats.gamma.sf(mean, count + 0.5))
+    return float(special.gammaincc(count + 0.5, mean))
 
 
 def _check_count(count: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom, norm
+from scipy.special import bdtrc, ndtr, ndtri
 
 from ctcnet.labels import LabelSchema
 from ctcnet.panel import Panel
@@ -169,14 +169,14 @@ def _marker_reference(columns: Columns, fit: np.ndarray, marker: str, role: str,
     middle = float(np.median(logs))
     # platelets lie on many leukocytes: the spread of those without is that of the lower half, mirrored
     spread = _robust_sd(logs, middle, upper=upwards)
-    z = float(norm.isf(rate))
+    z = -float(ndtri(rate))
     threshold = np.exp(middle + (-z if role == "leukocyte" else z) * spread) - start
     least = (PLATELET_NOISE_MULTIPLE if role == "platelet" else LEAST_NOISE_MULTIPLE) * noise
     implied = rate
     if threshold < least:
         threshold = least
         beyond = (np.log(threshold + start) - middle) / spread if spread > 0 else np.inf
-        implied = float(norm.cdf(beyond) if role == "leukocyte" else norm.sf(beyond))
+        implied = float(ndtr(beyond if role == "leukocyte" else -beyond))
     median = float(np.exp(middle) - start)
     return _reference(marker, role, values, median, spread, float(threshold), implied, "leukocytes")
 
@@ -185,8 +185,8 @@ def _robust_sd(logs: np.ndarray, middle: float, *, upper: bool) -> float:
     """Spread above or below the median. Above, two quantiles are looked at, so that a second population that stains
     raises it; below only the nearer one, so that the few stainless cells among leukocytes do not."""
     if not upper:
-        return float(middle - np.quantile(logs, norm.cdf(-1.0)))
-    one, two = np.quantile(logs, norm.cdf([1.0, 2.0]))
+        return float(middle - np.quantile(logs, ndtr(-1.0)))
+    one, two = np.quantile(logs, ndtr([1.0, 2.0]))
     return float(max(one - middle, (two - middle) / 2))
 
 
@@ -247,7 +247,7 @@ def _exceeds(reference: MarkerReference) -> bool:
     """Whether more leukocytes lie on the wrong side of a threshold than three times the implied rate explains."""
     if reference.role not in (*TUMOUR_ROLES, "leukocyte") or not reference.implied_rate > 0:
         return False
-    chance = binom.sf(reference.observed - 1, reference.leukocytes, min(1.0, 3 * reference.implied_rate))
+    chance = bdtrc(reference.observed - 1, reference.leukocytes, min(1.0, 3 * reference.implied_rate))
     return bool(chance < 1e-3)
 
 

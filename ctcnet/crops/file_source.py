@@ -18,6 +18,10 @@ SIZE_TOLERANCE = 0.01
 LEAST_PIXEL_SIZE_UM = 1e-3
 """Smallest pixel size taken for real; anything below is a wrong unit."""
 
+MOST_FIELDS = 4
+"""An image whose shorter side is more than this many times as long as what is cut from it about its centre holds many
+such fields, and is a frame."""
+
 
 @dataclass(frozen=True)
 class FileSource:
@@ -86,6 +90,7 @@ class FileSource:
             return resample_crop(image.pixels, 1.0, 1.0, crop_size_px)
         if np.isnan(size_um):
             raise no_pixel_size(self.file(row))
+        _refuse_frame(image.pixels.shape, size_um, crop_size_px * pixel_size_um, self.file(row))
         return resample_crop(image.pixels, size_um, pixel_size_um, crop_size_px)
 
     def pixel_sizes(self, rows: np.ndarray) -> np.ndarray:
@@ -104,6 +109,20 @@ class FileSource:
     def digests(self, rows: np.ndarray) -> list[bytes]:
         """SHA-256 of the bytes of each row's files."""
         return [file_digest(files_of_crop(self.file(int(row)), self.panel)) for row in rows]
+
+
+def _refuse_frame(shape: tuple[int, ...], size_um: float, field_um: float, where: Path) -> None:
+    """Raise ImageError for a frame where a crop is wanted: all but its centre would be left unseen without a word."""
+    height, width = shape[-2:]
+    if min(height, width) * size_um <= MOST_FIELDS * field_um:
+        return
+    raise ImageError(
+        f"is no crop of one event but a frame: only {field_um:.0f} um about its centre would be looked at",
+        where=where,
+        expected=f"a shorter side of at most {MOST_FIELDS * field_um:.0f} um, {MOST_FIELDS} times what is cut",
+        found=f"{width} x {height} px, {width * size_um:.0f} x {height * size_um:.0f} um at {size_um:g} um per px",
+        fix="find and classify the events of frames with ctcnet scan; where it is a crop, correct the pixel size",
+    )
 
 
 def mixed_dtypes(where: str | Path, first: np.dtype, found: np.dtype) -> ManifestError:

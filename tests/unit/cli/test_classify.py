@@ -158,3 +158,14 @@ def test_unreadable_crop_leaves_nothing(write_linear_model, crop_folder, tmp_pat
 def test_numbers_below_one_are_refused(write_linear_model, crop_folder, tmp_path, capsys, option):
     assert main(["classify", str(write_linear_model()), str(crop_folder), "-o", str(tmp_path / "t.csv"), *option]) == 2
     assert "below 1" in capsys.readouterr().err
+
+
+def test_whole_frame_is_refused_and_scan_is_named(write_linear_model, tmp_path, capsys):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    np.save(frames / "frame.npy", np.zeros((2, 1036, 1384), np.uint16))
+    message = _fails(capsys, write_linear_model(), frames, "-o", tmp_path / "t.parquet")
+    assert "frame.npy: is no crop of one event but a frame: only 4 um about its centre" in message
+    assert "1384 x 1036 px, 692 x 518 um" in message
+    assert "ctcnet scan" in message
+    assert not (tmp_path / "t.parquet").exists()

@@ -45,6 +45,28 @@ def test_scale_goes_by_physical_size(make_crops: Make, panel3: Panel) -> None:
     np.testing.assert_array_equal(crops.read([1], None, 4)[0], image[:, 3:7, 4:8])
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "refused"),
+    [(64, 64, False), (100, 100, False), (256, 300, False), (257, 256, False), (257, 257, True), (1036, 1384, True)],
+)
+def test_frame_is_no_crop_by_physical_size(
+    tmp_path: Path, panel3: Panel, write_manifest: Make, height: int, width: int, refused: bool
+) -> None:
+    """64 px at 0.5 um are cut from the centre: a shorter side of more than four times that is refused."""
+    np.save(tmp_path / "image.npy", np.zeros((3, height, width), np.uint16))
+    crops = read_crops(write_manifest("path,pixel_size_um", "image.npy,0.5"), panel3)
+    if not refused:
+        assert crops.read([0], 0.5, 64).shape == (1, 3, 64, 64)
+        return
+    with pytest.raises(ImageError, match="frame") as raised:
+        crops.read([0], 0.5, 64)
+    assert raised.value.found is not None
+    assert raised.value.found.startswith(f"{width} x {height} px, {width / 2:.0f} x {height / 2:.0f} um")
+    assert "ctcnet scan" in str(raised.value)
+    finer = read_crops(write_manifest("path,pixel_size_um", "image.npy,0.1", name="finer.csv"), panel3)
+    assert finer.read([0], 0.5, 64).shape == (1, 3, 64, 64)  # at most 104 um, whatever its number of pixels
+
+
 def test_float_images_stay_float(tmp_path: Path, panel3: Panel, write_manifest: Make, image3: np.ndarray) -> None:
     np.save(tmp_path / "f.npy", image3.astype(np.float32))
     np.save(tmp_path / "u.npy", image3)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ctcnet.call_rates import CallRates, rates_from_dict
 from ctcnet.errors import ModelFileError
-from ctcnet.labels import LabelSchema, schema_from_dict
+from ctcnet.labels import CONTAINS_CTC, LabelSchema, schema_from_dict
 from ctcnet.normalization import MODES
 from ctcnet.panel import Panel, panel_from_dict
 from ctcnet.resampling import MOST_CROP_SIZE_PX
@@ -106,6 +107,7 @@ class ModelCard:
         folded: class that the panel cannot tell to the class that its probability is added to; None for none.
         precision: one of `PRECISIONS`, that of the convolutions that are not in `float_layers`; the rest is float32.
         float_layers: convolutions of a model of another precision that stayed in float32.
+        rates: sensitivity and false calls by which a scan corrects its counts; None where they were not measured.
     """
 
     name: str
@@ -132,6 +134,7 @@ class ModelCard:
     folded: Mapping[str, str] | None = None
     precision: str = "float32"
     float_layers: tuple[str, ...] = ()
+    rates: CallRates | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: dicts, lists, strings, numbers, booleans and None; what is optional and None is left out."""
@@ -139,6 +142,7 @@ class ModelCard:
         content["normalization"] = asdict(self.normalization)
         content["training_data"] = asdict(self.training_data)
         content["conformal"] = None if self.conformal is None else asdict(self.conformal)
+        content["rates"] = None if self.rates is None else self.rates.to_dict()
         content = {name: value for name, value in content.items() if name not in _OPTIONAL or value != _DEFAULTS[name]}
         return json.loads(json.dumps(content))
 
@@ -182,9 +186,21 @@ class ModelCard:
             lines += [
                 f"| {name} | {value:.4g} |" for name, value in self.validation.items() if isinstance(value, int | float)
             ]
+        if self.rates is not None:
+            lines += self._rates_lines(self.rates)
         if self.limits:
             lines += ["", "## Limits", ""] + [f"- {limit}" for limit in self.limits]
         return "\n".join(lines) + "\n"
+
+    def _rates_lines(self, rates: CallRates) -> list[str]:
+        title = f"## Sensitivity and false calls ({rates.cells_text})"
+        head = ["", title, "", "| True class | Called a CTC | Events | Rate (exact 95 %) |", "|---|---|---|---|"]
+        rows = {"contains a CTC": rates.sensitivity, **rates.true_calls, **rates.false_calls}
+        for name, rate in rows.items():
+            share, (low, high) = rate.called / rate.events, rate.interval
+            head.append(f"| {name} | {rate.called} | {rate.events} | {share:.4g} ({low:.4g} to {high:.4g}) |")
+        origin = f"{rates.groups} groups, data sha256 {rates.data_sha256[:16]}..., levels '{rates.levels}'"
+        return [*head, "", f"A call is an event that is {rates.decision}. Measured on {rates.cells_text}: {origin}."]
 
     def _temperature_text(self) -> str:
         if SHIPPED_MODEL in self.training_settings:
@@ -210,7 +226,7 @@ class ModelCard:
         )
 
 
-_OPTIONAL = ("conformal", "atypicality_quantile", "folded", "precision", "float_layers")
+_OPTIONAL = ("conformal", "atypicality_quantile", "folded", "precision", "float_layers", "rates")
 """Fields that cards written before there were such do not have, and that are left out where they say nothing new."""
 _DEFAULTS: dict[str, Any] = {name: ModelCard.__dataclass_fields__[name].default for name in _OPTIONAL}
 
@@ -277,6 +293,7 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
                 "limits": tuple(content["limits"]),
                 "float_layers": tuple(content.get("float_layers", ())),
                 "conformal": _conformal_from(content.get("conformal")),
+                "rates": None if content.get("rates") is None else rates_from_dict(content["rates"]),
             }
         )
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as cause:
@@ -304,6 +321,15 @@ def _folds(card: ModelCard) -> bool:
     return isinstance(folded, Mapping) and all(
         a in classes and b in classes and b not in folded for a, b in folded.items()
     )
+
+
+def _rates_fit(card: ModelCard) -> bool:
+    """Whether rates are of each class that they are needed for, on the side of the roll-up that it is on."""
+    if card.rates is None:
+        return True
+    inside = set(card.labels.rollups.get(CONTAINS_CTC, ()))
+    without = set(card.labels.classes) - inside - set(card.folded or {})
+    return bool(inside) and set(card.rates.true_calls) <= inside and set(card.rates.false_calls) == without
 
 
 def _is_number(value: object) -> bool:
@@ -351,6 +377,7 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (len(conformal.alpha) == classes, "one alpha per class"),
         (all(0 < value < 1 for value in conformal.alpha), "alphas above 0 and below 1"),
         (_folds(card), "folded classes that differ from what they are folded into, each of the labels"),
+        (_rates_fit(card), "false calls of each class without a CTC, true calls of classes with one"),
         (card.atypicality_quantile is None or 0 < card.atypicality_quantile < 1, "an atypicality quantile below 1"),
     )
     for holds, expected in checks:

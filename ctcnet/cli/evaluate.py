@@ -128,6 +128,7 @@ def print_headlines(evaluation: Evaluation, output: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ctcnet.evaluation.call_counts import call_lines
     from ctcnet.evaluation.report import HEADLINES, format_figure, format_interval
 
     metrics = evaluation.metrics
@@ -140,6 +141,10 @@ def print_headlines(evaluation: Evaluation, output: Path) -> None:
         table.add_row(f"F1 {name} ({row['support']})", format_figure(row["f1"]), interval)
     table.add_row("Unassigned", f"{100 * metrics['unassigned']['fraction']:.1f} %", "")
     Console().print(table)
+    if "contains_ctc" in metrics:
+        print("Calls as a scan counts them, exact 95 % intervals:")
+        for line in call_lines(metrics["contains_ctc"]["as_counted"]):
+            print(f"  {line}")
     if metrics["includes_seen_groups"]:
         print("CAUTION: groups that the model saw in training or validation are included; the figures are too good.")
     if metrics["prior"]["restated"]:

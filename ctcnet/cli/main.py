@@ -17,6 +17,7 @@ from ctcnet.cli import (
     evaluate,
     export,
     pack,
+    rates,
     scan,
     sign,
     simulate,
@@ -26,7 +27,7 @@ from ctcnet.cli import (
 )
 from ctcnet.errors import CtcnetError, SettingError
 
-_VERBS = (simulate, check, pack, train, evaluate, export, verify, sign, card, classify, scan, spillover)
+_VERBS = (simulate, check, pack, train, evaluate, export, rates, verify, sign, card, classify, scan, spillover)
 
 
 class _Parser(argparse.ArgumentParser):

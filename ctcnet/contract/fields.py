@@ -56,7 +56,12 @@ _FILE_FIELDS = (
 )
 
 _CARD_FIELDS = (
-    Field(CARD_PROPERTY, "JSON", "the whole model card", lambda card: json.dumps(card.to_dict())),
+    Field(
+        CARD_PROPERTY,
+        "JSON",
+        "the whole model card; its `rates`, where it has them, are the sensitivity and false calls measured, see below",
+        lambda card: json.dumps(card.to_dict()),
+    ),
     Field("name", "text", "name of the model", lambda card: card.name),
     Field(
         "precision",

@@ -104,7 +104,7 @@ def evaluate_crops(
         "seen_groups_left_out": chosen.seen_groups_left_out,
         "includes_seen_groups": chosen.includes_seen_groups,
     }
-    metrics["data"]["rows_in_source"] = len(crops)
+    metrics["data"] |= {"rows_in_source": len(crops), "sha256": part.sha256}
     return Evaluation(scored, part, card, plain(metrics))
 
 

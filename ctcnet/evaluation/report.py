@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ctcnet.evaluation.call_counts import call_lines
 from ctcnet.evaluation.figures import log_odds_figure, precision_recall_figure, risk_coverage_figure, top_label_figure
 from ctcnet.evaluation.gallery import Gallery
 from ctcnet.evaluation.scored_crops import ScoredCrops
@@ -73,6 +74,7 @@ def write_report(
         white_levels=white_levels,
         markers=markers,
         row_sums=[sum(row) for row in metrics["confusion"]],
+        call_lines=call_lines(metrics["contains_ctc"]["as_counted"]) if "contains_ctc" in metrics else [],
     )
     path.write_text(page, encoding="utf-8")
 

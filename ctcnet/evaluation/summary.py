@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ctcnet.evaluation.calibration import ECE_BINS, expected_calibration_error, log_odds_calibration
+from ctcnet.evaluation.call_counts import call_counts
 from ctcnet.evaluation.intervals import confusion_intervals, figure_intervals
 from ctcnet.evaluation.prior import Prior
 from ctcnet.evaluation.rare_events import clopper_pearson, recall_at_false_calls
@@ -32,7 +33,8 @@ FORMAT = 1
 def summarise(scored: ScoredCrops, prior: Prior, *, resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Every figure of an evaluation, with its interval beside it under 'intervals'.
 
-    All figures but those under 'unassigned' take the class of largest probability for every crop, assigned or not.
+    All figures but those under 'unassigned' and 'as_counted' take the class of largest probability for every crop,
+    assigned or not.
 
     Args:
         scored: what the model said.
@@ -160,6 +162,7 @@ def _rare_event_figures(scored: ScoredCrops, prior: Prior) -> dict[str, Any]:
             if not positive.any()
             else list(clopper_pearson(int(positive.sum()) - lost, int(positive.sum()))),
             "interval_method": "exact (Clopper-Pearson), events taken as independent",
+            "as_counted": call_counts(scored),
         },
         "recall_at_false_calls": recall_at_false_calls(log_odds, positive),
         "calibration": {

@@ -1,23 +1,23 @@
 """Counts corrected for what the model misses and what it calls falsely.
 
 The count is k ~ Poisson(s * mu + b): mu is the mean number of CTC events in what was counted of a cartridge, s the
-model's sensitivity, b its false calls there. s and b were measured on a limited number of cells and cartridges and are
-uncertain themselves: s ~ Beta(found + 1/2, missed + 1/2), b ~ Gamma(calls + 1/2, rate cartridges / share counted), both
-from Jeffreys' priors: of a part of a cartridge, that part of its false calls is expected. b is integrated out exactly
-(a Gamma mixture of Poisson counts is negative binomial), s on a fixed grid of quantiles.
+model's sensitivity, b the false calls expected there: over the classes without a CTC, the rate of false calls per event
+of the class times the events of that class that were counted. s and the rates were measured on a limited number of
+events and are uncertain themselves: s ~ Beta(found + 1/2, missed + 1/2), and each rate ~ Gamma(calls + 1/2, rate
+parameter events), from Jeffreys' priors. The rates are integrated out exactly (a Gamma mixture of Poisson counts is
+negative binomial; those of the classes are added by convolution), s on a fixed grid of quantiles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import optimize, special, stats
 
-from ctcnet.errors import ModelFileError, StatisticsError
+from ctcnet.call_rates import CallRates
+from ctcnet.errors import StatisticsError
 from ctcnet.scan.counting.poisson import LEVEL
 
 _NODES = 512
@@ -25,62 +25,66 @@ _NEGLIGIBLE = 1e-15
 
 
 @dataclass(frozen=True)
+class FalseCalls:
+    """False calls to be expected among the events of one class that contains no CTC.
+
+    Attributes:
+        calls: events of this class that were falsely called, where that was measured.
+        events: events of this class looked at there, 1 or more.
+        counted: events of this class in what was counted of the cartridge.
+    """
+
+    calls: int
+    events: int
+    counted: int
+
+    @property
+    def mean(self) -> float:
+        """Mean number of false calls to be expected, over what is not known of their rate."""
+        return (self.calls + 0.5) / self.events * self.counted
+
+
+@dataclass(frozen=True)
 class Correction:
-    """How well the model finds CTC events, as measured on data that it was not trained on.
+    """How well the model finds CTC events, as measured on crops that it was not trained on.
 
     Attributes:
         true_positives: CTC events that it called one, of `positives`; at least one.
         positives: CTC events looked at.
-        false_calls: events called a CTC in `cartridges` cartridges without any CTC.
-        cartridges: such cartridges looked at, at least one.
+        false_calls: of each class that contains no CTC.
     """
 
     true_positives: int
     positives: int
-    false_calls: int
-    cartridges: int
+    false_calls: tuple[FalseCalls, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= self.true_positives <= self.positives or self.false_calls < 0 or self.cartridges < 1:
+        possible = all(part.calls >= 0 and part.events >= 1 and part.counted >= 0 for part in self.false_calls)
+        if not 1 <= self.true_positives <= self.positives or not possible:
             raise StatisticsError(
                 "sensitivity and false calls cannot be used",
-                expected="1 <= true_positives <= positives, calls >= 0, cartridges >= 1",
-                found=f"{self.true_positives} of {self.positives}, {self.false_calls} in {self.cartridges}",
+                expected="1 <= true_positives <= positives, calls >= 0, events >= 1, counted >= 0",
+                found=f"{self.true_positives} of {self.positives}, {self.false_calls}",
             )
 
+    @property
+    def expected_false_calls(self) -> float:
+        """Mean of b over what is not known of the rates."""
+        return sum(part.mean for part in self.false_calls)
 
-def correction_from_validation(validation: Mapping[str, Any], where: str | Path = "model card") -> Correction | None:
-    """The correction that a model's card allows: None where it states no sensitivity or no false calls.
+
+def correction_of(rates: CallRates, counted: Mapping[str, int]) -> Correction:
+    """The correction of a cartridge's count by the rates on a model's card.
 
     Args:
-        validation: `ModelCard.validation`; read are `sensitivity: {true_positives, positives}` and
-            `false_calls: {calls, cartridges}`, whole numbers, both of events of the roll-up 'contains_ctc'.
-
-    Raises:
-        ModelFileError: the figures are there and cannot be used.
+        rates: as measured.
+        counted: class without a CTC -> its events in what was counted; one entry for each class of `false_calls`.
     """
-    sensitivity, false_calls = validation.get("sensitivity"), validation.get("false_calls")
-    if sensitivity is None or false_calls is None:
-        return None
-    try:
-        numbers = [sensitivity[key] for key in ("true_positives", "positives")]
-        numbers += [false_calls[key] for key in ("calls", "cartridges")]
-        if any(type(number) is not int for number in numbers):
-            raise TypeError("a figure is no whole number")
-        return Correction(*numbers)
-    except (TypeError, KeyError, StatisticsError) as cause:
-        raise ModelFileError(
-            f"card's sensitivity or false calls cannot be used ({cause})",
-            where=where,
-            expected="validation: sensitivity {true_positives, positives}, false_calls {calls, cartridges}",
-            found=f"{sensitivity}, {false_calls}",
-            fix="write the figures measured into the card, or take them out",
-        ) from cause
+    false = (FalseCalls(rate.called, rate.events, counted[name]) for name, rate in rates.false_calls.items())
+    return Correction(rates.sensitivity.called, rates.sensitivity.events, tuple(false))
 
 
-def corrected_interval(
-    count: int, correction: Correction, level: float = LEVEL, counted_share: float = 1.0
-) -> tuple[float, float]:
+def corrected_interval(count: int, correction: Correction, level: float = LEVEL) -> tuple[float, float]:
     """Interval of the mean mu of CTC events in what was counted of a cartridge.
 
     The bounds are the means at which a count as large (lower) or as small (upper) has the probability
@@ -90,51 +94,52 @@ def corrected_interval(
 
     Args:
         count: events called.
-        correction: of the model.
+        correction: of the model, for what was counted.
         level: coverage.
-        counted_share: share of the cartridge that was counted, above 0 and at most 1.
 
     Returns:
         Lower and upper bound in events in what was counted; the lower is 0 where false calls alone explain the count.
     """
     tail = (1 - level) / 2
-    at_most = _CountDistribution(count, correction, counted_share)
+    at_most = _CountDistribution(count, correction)
     high = _root(lambda mean: at_most(mean) - tail)
     if count == 0:
         return 0.0, high
-    below = _CountDistribution(count - 1, correction, counted_share)
+    below = _CountDistribution(count - 1, correction)
     least = 1 - tail
     if below.at_no_cell <= least:
         return 0.0, high
     return _root(lambda mean: below.at_no_cell * below(mean) - least), high
 
 
-def corrected_probability_at_least(
-    count: int, mean: float, correction: Correction, counted_share: float = 1.0
-) -> float:
+def corrected_probability_at_least(count: int, mean: float, correction: Correction) -> float:
     """P(mu >= mean) after `count` events, averaged over s and b; prior mu^(-1/2) as in `probability_at_least`.
 
-    mu and `mean` are of what was counted: `counted_share` of the cartridge.
+    mu and `mean` are of what was counted.
 
     Both integrals over mu are incomplete gamma functions: for m of the count true, the integrand is
     mu^(-1/2) (s mu)^m exp(-s mu) / m!.
     """
     s = _sensitivities(correction)[:, None]
-    false, share = _false_calls(count, correction, counted_share)
+    false, share, _ = _false_calls(count, correction)
     true = (count - false)[None, :]
     log_weight = np.log(share)[None, :] + special.gammaln(true + 0.5) - special.gammaln(true + 1) - 0.5 * np.log(s)
     weight = np.exp(log_weight - log_weight.max())
     return float((weight * special.gammaincc(true + 0.5, s * mean)).sum() / weight.sum())
 
 
+def probability_of_so_few(count: int, correction: Correction) -> float:
+    """P(K <= count) where there is no CTC event at all: small where the rates do not hold for the cartridge."""
+    return _false_calls(count, correction)[2]
+
+
 class _CountDistribution:
     """P(K <= count) as a function of mu, averaged over s and b, over that at mu = 0, which is `at_no_cell`."""
 
-    def __init__(self, count: int, correction: Correction, counted_share: float) -> None:
+    def __init__(self, count: int, correction: Correction) -> None:
         self._s = _sensitivities(correction)[:, None]
-        false, self._share = _false_calls(count, correction, counted_share)
+        false, self._share, self.at_no_cell = _false_calls(count, correction)
         self._true = (count - false)[None, :]
-        self.at_no_cell = float(stats.nbinom.cdf(count, *_negative_binomial(correction, counted_share)))
 
     def __call__(self, mean: float) -> float:
         return float((special.pdtr(self._true, self._s * mean) @ self._share).mean())
@@ -147,23 +152,32 @@ def _sensitivities(correction: Correction) -> np.ndarray:
     return stats.beta.ppf(quantiles, correction.true_positives + 0.5, missed + 0.5)
 
 
-def _negative_binomial(correction: Correction, counted_share: float) -> tuple[float, float]:
-    """Parameters n and p of the number of false calls in a share of one cartridge, as scipy names them."""
-    rate = correction.cartridges / counted_share
-    return correction.false_calls + 0.5, rate / (rate + 1)
-
-
-def _false_calls(count: int, correction: Correction, counted_share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of false calls up to `count` that are not negligible, and their shares, which add up to 1.
+def _false_calls(count: int, correction: Correction) -> tuple[np.ndarray, np.ndarray, float]:
+    """Numbers of false calls up to `count` that are not negligible, their shares, which add up to 1, and the
+    probability that there are at most `count`.
 
     In logarithms, because every one of them is improbable where far more false calls are expected than were counted.
     """
-    n, p = _negative_binomial(correction, counted_share)
-    false = np.arange(min(count, int(stats.nbinom.isf(_NEGLIGIBLE, n, p))) + 1)
-    log_share = special.gammaln(false + n) - special.gammaln(false + 1) + false * np.log1p(-p)
-    share = np.exp(log_share - log_share.max())
-    kept = share > _NEGLIGIBLE
-    return false[kept], share[kept] / share[kept].sum()
+    share, log_scale = np.ones(1), 0.0
+    for part in correction.false_calls:
+        if part.counted:
+            log_probability = _log_false_calls(count, part)
+            largest = log_probability.max()
+            share = np.convolve(share, np.exp(log_probability - largest))[: count + 1]
+            log_scale += largest + np.log(share.max())
+            share /= share.max()
+    total = share.sum()
+    kept = np.flatnonzero(share > _NEGLIGIBLE)
+    return kept, share[kept] / share[kept].sum(), min(1.0, float(np.exp(log_scale + np.log(total))))
+
+
+def _log_false_calls(count: int, part: FalseCalls) -> np.ndarray:
+    """Logarithm of the probability of 0, 1, ... false calls in one class, up to `count`, without a negligible tail."""
+    n, rate = part.calls + 0.5, part.events / part.counted
+    most = min(count, int(stats.nbinom.isf(_NEGLIGIBLE, n, rate / (rate + 1))))
+    number = np.arange(most + 1)
+    log_choices = special.gammaln(number + n) - special.gammaln(n) - special.gammaln(number + 1)
+    return log_choices - n * np.log1p(1 / rate) - number * np.log1p(rate)
 
 
 def _root(function: Callable[[float], float]) -> float:

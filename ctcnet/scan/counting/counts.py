@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ctcnet.call_rates import CallRates
 from ctcnet.labels import CONTAINS_CTC, LabelSchema
 from ctcnet.panel import Panel
+from ctcnet.scan.counting.corrected import Correction, correction_of, probability_of_so_few
 from ctcnet.scan.counting.estimates import UNCORRECTED, CountBasis, estimate
 from ctcnet.scan.counting.poisson import LEVEL, proportion_interval
 
 CTC_IN_REACH = 0.05
 """An unassigned event with at least this P(contains a CTC) may be one."""
+
+LEAST_PROBABILITY_OF_SO_FEW = 1e-3
+"""Where false calls alone would hardly ever be as few as all calls, the rates do not hold for the cartridge."""
+
+CORRECTION_METHOD = (
+    "k ~ Poisson(s mu + b): s is the sensitivity; b adds up, over the classes without a CTC, the rate of false calls "
+    "per event of the class times the events counted whose likeliest class it is. s and the rates are uncertain (Beta "
+    "and Gamma, Jeffreys' priors) and integrated out. They were measured on crops: what the detector misses is not in s"
+)
 
 PARTNERS: tuple[str, ...] = ("neutrophil", "other_leukocyte", "platelet")
 PHENOTYPES: tuple[str, ...] = ("epithelial", "hybrid", "mesenchymal", "negative")
@@ -25,13 +36,16 @@ class CountSettings:
     """What is known of a cartridge beside its events.
 
     Attributes:
-        basis: see `CountBasis`; its `counted_share` is replaced by that of the areas below.
+        basis: see `CountBasis`; its `counted_share` is replaced by that of the areas below, and its `correction` by
+            that of `rates` and the events counted.
         counted_area_mm2: area in which events were counted.
         missing_area_mm2: area of frames that should be there and are not, or cannot be used.
         contacts: contacts of CTCs by kind of partner: {'observed': number, 'expected': number by chance at the local
             density, ...}; empty where they were not measured.
         notes: sentences that belong beside the counts.
         folded: class that the panel cannot tell to what its events are called, see `ModelCard.folded`.
+        rates: sensitivity and false calls on the model's card; None where there are none.
+        rates_unfit: why they are not those of this cartridge; '' where they are.
     """
 
     basis: CountBasis = field(default_factory=CountBasis)
@@ -40,6 +54,21 @@ class CountSettings:
     contacts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     folded: Mapping[str, str] = field(default_factory=dict)
+    rates: CallRates | None = None
+    rates_unfit: str = ""
+
+    @property
+    def counted_share(self) -> float:
+        """Share of the area that was counted; 1 where no area is known."""
+        area = self.counted_area_mm2 + self.missing_area_mm2
+        return self.counted_area_mm2 / area if area > 0 else 1.0
+
+    @property
+    def why_uncorrected(self) -> str:
+        """Why counts are not corrected, '' where they are."""
+        if self.rates is None:
+            return "the model's card states no sensitivity and no false calls"
+        return self.rates_unfit or ("nothing was counted" if self.counted_share == 0 else "")
 
 
 @dataclass(frozen=True)
@@ -88,7 +117,7 @@ def count_events(
     rows = np.asarray(columns["counted"], dtype=bool)
     kept = {name: np.asarray(columns[name])[rows] for name in columns_to_count(panel)}
     events = _masks(kept, schema)
-    basis, area = _basis(settings)
+    basis, area = _basis(settings, _correction(events, schema, settings))
     has_ctc = CONTAINS_CTC in schema.rollups
     return {
         "notice": "for research use only",
@@ -106,11 +135,12 @@ def count_events(
         },
         "not_told": dict(settings.folded),
         CONTAINS_CTC: estimate(int(events.called.sum()), basis, correct=True) if has_ctc else None,
+        "correction": _correction_record(basis.correction, settings) if has_ctc else None,
         "doubt": _doubt(events, basis) if has_ctc else None,
         "phenotypes": _phenotypes(kept, events, panel, basis) if has_ctc else None,
         "targets": _targets(kept, events, panel) if has_ctc else None,
         "clusters": _clusters(kept, events, panel, basis, settings.contacts) if has_ctc else None,
-        "notes": _notes(basis, settings, has_ctc),
+        "notes": _notes(basis, settings, has_ctc, int(events.called.sum())),
     }
 
 
@@ -127,12 +157,32 @@ def _number(events: _Events, name: str) -> int:
     return int((events.assigned & (events.label == name)).sum())
 
 
-def _basis(settings: CountSettings) -> tuple[CountBasis, dict[str, float]]:
-    counted, missing = settings.counted_area_mm2, settings.missing_area_mm2
-    share = counted / (counted + missing) if counted + missing > 0 else 1.0
-    given = settings.basis
-    basis = CountBasis(given.blood_volume_ml, share, given.cut_offs, given.correction)
-    return basis, {"counted_area_mm2": counted, "missing_area_mm2": missing, "counted_share": share}
+def _correction(events: _Events, schema: LabelSchema, settings: CountSettings) -> Correction | None:
+    """Correction by the rates on the card for the events counted; None where there are none or they do not fit."""
+    if settings.rates is None or settings.why_uncorrected:
+        return None
+    inside = schema.rollups[CONTAINS_CTC]
+    others = {name: int((events.label == name).sum()) for name in schema.classes if name not in inside}
+    return correction_of(settings.rates, others)
+
+
+def _correction_record(correction: Correction | None, settings: CountSettings) -> dict[str, Any] | None:
+    """What counts are corrected by, or why they are not; None where the card states no rates."""
+    if settings.rates is None:
+        return None
+    record: dict[str, Any] = {"applied": correction is not None, "reason": settings.why_uncorrected or None}
+    if correction is not None:
+        names = settings.rates.false_calls
+        record["events_counted"] = {n: f.counted for n, f in zip(names, correction.false_calls, strict=True)}
+        record["false_calls_expected"] = correction.expected_false_calls
+    return {**record, "method": CORRECTION_METHOD, "rates": settings.rates.to_dict()}
+
+
+def _basis(settings: CountSettings, correction: Correction | None) -> tuple[CountBasis, dict[str, float]]:
+    share = settings.counted_share
+    basis = replace(settings.basis, counted_share=share, correction=correction)
+    area = {"counted_area_mm2": settings.counted_area_mm2, "missing_area_mm2": settings.missing_area_mm2}
+    return basis, {**area, "counted_share": share}
 
 
 def _doubt(events: _Events, basis: CountBasis) -> dict[str, Any]:
@@ -202,7 +252,7 @@ def _clusters(
     return result
 
 
-def _notes(basis: CountBasis, settings: CountSettings, has_ctc: bool) -> list[str]:
+def _notes(basis: CountBasis, settings: CountSettings, has_ctc: bool, called: int) -> list[str]:
     notes = list(settings.notes)
     notes += [
         f"Events of class {source} are not told apart on this panel: they are counted as {target}."
@@ -215,10 +265,24 @@ def _notes(basis: CountBasis, settings: CountSettings, has_ctc: bool) -> list[st
         elif basis.blood_volume_ml is not None:
             effect = "counts per 7.5 mL take the rest to hold as many events per area"
         notes.append(f"{100 * (1 - basis.counted_share):.1f} % of the cartridge could not be counted: {effect}.")
-    if has_ctc and basis.correction is None:
-        notes.append(
-            f"Counts are {UNCORRECTED}: the model's card states no sensitivity and no false calls per cartridge."
-        )
+    if has_ctc:
+        notes += _correction_notes(basis.correction, settings, called)
     if basis.blood_volume_ml is None:
         notes.append("The blood volume is not known: cut-offs are compared with the count of the cartridge.")
+    return notes
+
+
+def _correction_notes(correction: Correction | None, settings: CountSettings, called: int) -> list[str]:
+    """What has to be said of the correction, or of its lack."""
+    if correction is None:
+        return [f"Counts are {UNCORRECTED}: {settings.why_uncorrected}."]
+    notes = []
+    if settings.rates is not None and settings.rates.simulated:
+        notes.append("Corrected counts rest on rates that were measured on simulated cells.")
+    if probability_of_so_few(called, correction) < LEAST_PROBABILITY_OF_SO_FEW:
+        notes.append(
+            f"Fewer events were called ({called}) than false calls alone were expected "
+            f"({correction.expected_false_calls:,.0f}): the rates on the model's card do not hold for this cartridge, "
+            "and neither does the corrected count."
+        )
     return notes

@@ -28,7 +28,8 @@ class CountBasis:
         counted_share: share of the cartridge's area that was counted, 0 to 1; the rest is taken to hold as many
             events per area. At 0 nothing was looked at, and a count says nothing of the blood.
         cut_offs: CTC events per 7.5 mL at which trials decide; per cartridge where the volume is unknown.
-        correction: the model's sensitivity and false calls; None where they are not known.
+        correction: the model's sensitivity and the false calls to be expected among the events counted; None where
+            they are not known.
     """
 
     blood_volume_ml: float | None = None
@@ -82,7 +83,7 @@ def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[st
     means = {str(cut_off): cut_off / (factor or 1.0) for cut_off in basis.cut_offs}
     corrected: dict[str, Any] | str = UNCORRECTED
     if correct and basis.correction is not None and basis.counted_share > 0:
-        corrected = _corrected(count, means, basis.correction, basis.counted_share, factor)
+        corrected = _corrected(count, means, basis.correction, factor)
     per_volume = None
     if factor is not None:
         per_volume = {"value": factor * count, "interval": [factor * bound for bound in interval]}
@@ -97,15 +98,11 @@ def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[st
     }
 
 
-def _corrected(
-    count: int, means: Mapping[str, float], correction: Correction, counted_share: float, factor: float | None
-) -> dict[str, Any]:
+def _corrected(count: int, means: Mapping[str, float], correction: Correction, factor: float | None) -> dict[str, Any]:
     """The corrected part of an estimate; `means` are the cut-offs as means of what was counted."""
-    bounds = list(corrected_interval(count, correction, LEVEL, counted_share))
+    bounds = list(corrected_interval(count, correction, LEVEL))
     return {
         "interval": bounds,
         "per_7_5_ml_interval": None if factor is None else [factor * bound for bound in bounds],
-        "p_at_least": {
-            name: corrected_probability_at_least(count, mean, correction, counted_share) for name, mean in means.items()
-        },
+        "p_at_least": {name: corrected_probability_at_least(count, mean, correction) for name, mean in means.items()},
     }

@@ -11,7 +11,6 @@ import numpy as np
 
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.scan.cartridge import Note
-from ctcnet.scan.counting.corrected import correction_from_validation
 from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
 from ctcnet.scan.counting.estimates import CountBasis
 from ctcnet.scan.measure.chance_contacts import contact_counts
@@ -128,7 +127,6 @@ def _counts(
     basis = CountBasis(
         blood_volume_ml=finish.settings.blood_volume_ml,
         cut_offs=finish.analyser.platform.cut_offs,
-        correction=correction_from_validation(finish.card.validation, f"card of model '{finish.card.name}'"),
     )
     settings = CountSettings(
         basis=basis,
@@ -143,9 +141,22 @@ def _counts(
         ),
         notes=[note.message for note in notes if note.flag in ("missing_frames", "unreadable_frame", "model_levels")],
         folded=finish.card.folded or {},
+        rates=finish.card.rates,
+        rates_unfit=_rates_unfit(finish),
     )
     counts = count_events(columns, finish.card.labels, finish.cartridge.panel, settings)
     return {"cartridge": finish.cartridge.name, **counts, "marker_thresholds": written.reference.to_dict()}
+
+
+def _rates_unfit(finish: FinishInput) -> str:
+    """Why the rates on the model's card are not those of this cartridge, '' where they are or there are none."""
+    rates = finish.card.rates
+    if rates is None or rates.levels == finish.levels_source:
+        return ""
+    return (
+        f"the rates on the model's card were measured with levels '{rates.levels}', and this cartridge was classified "
+        f"with levels '{finish.levels_source}'"
+    )
 
 
 def _quality(finish: FinishInput, written: WrittenEvents, notes: list[Note]) -> dict[str, Any]:
@@ -203,6 +214,7 @@ def _report(
         record=_record(finish, written),
         simulated_training=finish.card.training_data.simulated,
         simulated_images=bool(finish.cartridge.metadata.get("simulated", False)),
+        thresholds=tuple(written.reference.markers.values()),
     )
 
 

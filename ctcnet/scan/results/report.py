@@ -14,6 +14,8 @@ from ctcnet.labels import CONTAINS_CTC, LabelSchema
 from ctcnet.output import new_output_file
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Note
+from ctcnet.scan.measure.references import MarkerReference
+from ctcnet.scan.results.correction_text import correction_sentences
 from ctcnet.scan.results.event_texts import EventTexts, event_texts
 from ctcnet.scan.results.figures import MapPoints, Scatter, map_figure, quality_figures, scatter_figure
 from ctcnet.scan.results.gallery import Picture, contrast_rule, contrasts, merge_legend, pictures
@@ -24,6 +26,7 @@ from ctcnet.scan.results.report_texts import (
     format_probability,
     group_notes,
 )
+from ctcnet.scan.results.threshold_rows import threshold_rows
 
 _TEMPLATE = "report.html.jinja"
 _SCALE_BAR_UM = 10.0
@@ -53,6 +56,7 @@ class ReportInput:
         record: name -> text of everything that decided the result (model, its hash, panel, software, settings ...).
         simulated_training: whether the model was trained on simulated cells; None where its card does not say.
         simulated_images: whether the cartridge itself is simulated.
+        thresholds: of the cartridge's marker calls.
     """
 
     cartridge: str
@@ -72,6 +76,7 @@ class ReportInput:
     record: Mapping[str, str] = field(default_factory=dict)
     simulated_training: bool | None = None
     simulated_images: bool = False
+    thresholds: Sequence[MarkerReference] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ def _page(given: ReportInput) -> str:
         c=given.counts,
         total=given.counts["contains_ctc"],
         tables=_tables(given.counts),
+        correction=correction_sentences(given.counts),
+        thresholds=threshold_rows(given.thresholds),
         groups=groups,
         scaled=given.counts["blood_volume_ml"] not in (None, _TRIAL_VOLUME_ML),
         partial=any(note.flag in _PARTIAL_FLAGS for note in given.notes),

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ctcnet.call_rates import CallRate, CallRates
 from ctcnet.errors import SettingError
 from ctcnet.labels import LabelSchema, load_schema
 from ctcnet.panel import Channel, Panel
-from ctcnet.scan.counting.corrected import Correction, corrected_interval
+from ctcnet.scan.counting.corrected import Correction, FalseCalls, corrected_interval
 from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
 from ctcnet.scan.counting.estimates import LARGEST_BLOOD_ML, LEAST_BLOOD_ML, UNCORRECTED, CountBasis, estimate
 from ctcnet.scan.counting.poisson import poisson_interval, probability_at_least
@@ -19,6 +20,18 @@ from ctcnet.scan.pipeline.settings import ScanSettings
 pytestmark = pytest.mark.unit
 
 SCHEMA = load_schema("five_class")
+FOUND = CallRate(90, 100, (0.82, 0.95))
+RATES = CallRates(
+    FOUND,
+    {"ctc": FOUND},
+    {"leukocyte": CallRate(1, 4000, (0, 0.0014)), "debris": CallRate(9, 300, (0.013, 0.057))},
+    True,
+    "cartridge",
+    10,
+    "ab",
+    "cd",
+    "0.1.0",
+)
 PANEL = Panel(
     "p",
     (
@@ -128,13 +141,34 @@ def test_unknown_volume_is_said() -> None:
 
 
 def test_correction_is_of_the_roll_up_alone() -> None:
-    correction = Correction(90, 100, 5, 10)
-    counts = count_events(columns(), SCHEMA, PANEL, CountSettings(CountBasis(7.5, correction=correction)))
+    counts = count_events(columns(), SCHEMA, PANEL, CountSettings(CountBasis(7.5), rates=RATES))
+    correction = Correction(90, 100, (FalseCalls(1, 4000, 4), FalseCalls(9, 300, 1)))  # unassigned ones too
     assert counts["contains_ctc"]["corrected"]["interval"] == list(corrected_interval(4, correction))
     assert counts["contains_ctc"]["corrected"]["per_7_5_ml_interval"] == list(corrected_interval(4, correction))
     assert set(counts["contains_ctc"]["corrected"]["p_at_least"]) == {"3", "5"}
     assert {entry["corrected"] for entry in counts["classes"].values()} == {UNCORRECTED}
     assert not any("uncorrected" in note for note in counts["notes"])
+    assert any("simulated cells" in note for note in counts["notes"])
+    record = counts["correction"]
+    assert record["applied"]
+    assert record["events_counted"] == {"leukocyte": 4, "debris": 1}
+    assert record["false_calls_expected"] == pytest.approx(4 * 1.5 / 4000 + 9.5 / 300)
+    assert record["rates"] == RATES.to_dict()
+
+
+def test_rates_that_do_not_fit_leave_the_count_uncorrected_and_say_why() -> None:
+    settings = CountSettings(rates=RATES, rates_unfit="they are of other levels")
+    counts = count_events(columns(), SCHEMA, PANEL, settings)
+    assert counts["contains_ctc"]["corrected"] == UNCORRECTED
+    assert (counts["correction"]["applied"], counts["correction"]["reason"]) == (False, "they are of other levels")
+    assert "Counts are uncorrected: they are of other levels." in counts["notes"]
+    assert count_events(columns(), SCHEMA, PANEL, CountSettings())["correction"] is None
+
+
+@pytest.mark.parametrize(("debris", "said"), [(30, False), (3000, True)])
+def test_fewer_calls_than_false_ones_alone_are_said_to_contradict_the_rates(debris: int, said: bool) -> None:
+    counts = count_events(columns(ROWS[-1:] * debris), SCHEMA, PANEL, CountSettings(rates=RATES))
+    assert any("do not hold for this cartridge" in note for note in counts["notes"]) == said
 
 
 def test_cartridge_without_events() -> None:
@@ -153,12 +187,13 @@ def test_panel_that_cannot_tell_phenotypes_gives_none() -> None:
 
 
 def test_cartridge_of_which_nothing_was_counted_is_no_clean_negative() -> None:
-    basis = CountBasis(7.5, correction=Correction(90, 100, 5, 10))
-    counts = count_events(columns([]), SCHEMA, PANEL, CountSettings(basis, missing_area_mm2=100))
+    settings = CountSettings(CountBasis(7.5), missing_area_mm2=100, rates=RATES)
+    counts = count_events(columns([]), SCHEMA, PANEL, settings)
     total = counts["contains_ctc"]
     assert (total["count"], counts["counted_share"]) == (0, 0)
     assert total["per_7_5_ml"] is None
     assert total["corrected"] == UNCORRECTED
+    assert counts["correction"]["reason"] == "nothing was counted"
     assert total["p_at_least"] == {"3": None, "5": None}
     assert any("nothing is known of its events" in note for note in counts["notes"])
     unknown = count_events(columns([]), SCHEMA, PANEL, CountSettings(missing_area_mm2=100))
@@ -188,7 +223,7 @@ def test_any_volume_that_a_scan_takes_is_a_basis() -> None:
 
 
 def test_estimate_of_a_class_is_never_corrected_by_default() -> None:
-    assert estimate(3, CountBasis(correction=Correction(9, 10, 0, 1)))["corrected"] == UNCORRECTED
+    assert estimate(3, CountBasis(correction=Correction(9, 10, ())))["corrected"] == UNCORRECTED
 
 
 def test_a_class_that_is_not_told_is_not_counted_as_none() -> None:

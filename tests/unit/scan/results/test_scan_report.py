@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ctcnet.call_rates import CallRate, CallRates
 from ctcnet.errors import OutputError
 from ctcnet.labels import LabelSchema
 from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Note
-from ctcnet.scan.counting.corrected import Correction
 from ctcnet.scan.counting.counts import CountSettings, count_events
 from ctcnet.scan.counting.estimates import CountBasis
+from ctcnet.scan.measure.references import MarkerReference
 from ctcnet.scan.results import report
 from ctcnet.scan.results.event_texts import event_texts
 from ctcnet.scan.results.figures import MapPoints, Scatter, map_figure, quality_figures, scatter_figure
@@ -62,13 +63,15 @@ class _Checker(HTMLParser):
 def make_input(panel: Panel, labels: LabelSchema, make_columns: Callable) -> MakeInput:
     """Input of a report on n made-up events, with the basis of their counts."""
 
-    def make(n: int = 60, basis: CountBasis | None = None, **replaced: np.ndarray) -> ReportInput:
+    def make(
+        n: int = 60, basis: CountBasis | None = None, rates: CallRates | None = None, **replaced: np.ndarray
+    ) -> ReportInput:
         columns = {**make_columns(n), **replaced}
         rows = gallery_rows(columns, ("ctc",))
         random = np.random.default_rng(1)
         is_ctc = (columns["label"] == "ctc") & ~columns["unassigned"]
         channels = {"focus": 0.4, "background": 20.0, "saturated_share": 0.0}
-        settings = CountSettings(basis or CountBasis(), 10.0, 0.0, notes=["Said twice."])
+        settings = CountSettings(basis or CountBasis(), 10.0, 0.0, notes=["Said twice."], rates=rates)
         return ReportInput(
             cartridge="K-17",
             schema=labels,
@@ -184,12 +187,51 @@ def test_schema_without_the_roll_up(tmp_path: Path, make_input: MakeInput, panel
     assert "No statement about CTCs." in page
 
 
+def _rates(simulated: bool) -> CallRates:
+    found, debris = CallRate(90, 100, (0.82, 0.95)), CallRate(9, 300, (0.013, 0.057))
+    false_calls = {"leukocyte": CallRate(2, 4000, (0.00006, 0.0018)), "debris": debris}
+    return CallRates(found, {"ctc": found}, false_calls, simulated, "cartridge", 10, "ab", "cd", "0.1.0")
+
+
 @pytest.mark.usefixtures("no_figures")
-def test_volume_and_correction_are_shown(tmp_path: Path, make_input: MakeInput) -> None:
-    page = text_of(tmp_path, make_input(basis=CountBasis(15.0, correction=Correction(90, 100, 1, 10))))
+@pytest.mark.parametrize("simulated", [True, False])
+def test_volume_and_correction_are_shown(tmp_path: Path, make_input: MakeInput, simulated: bool) -> None:
+    given = make_input(basis=CountBasis(15.0), rates=_rates(simulated))
+    page = text_of(tmp_path, given)
     assert "from 15 mL of blood" in page
     assert "Per 7.5 mL" in page
     assert "uncorrected" not in page
+    corrected = format_interval(given.counts["contains_ctc"]["corrected"]["interval"])
+    assert f"the mean behind the count is {corrected} (95 %)" in page
+    assert "90 of 100 events with a CTC (82 to 95 %)" in page
+    assert "2 of 4,000 events of leukocyte and 9 of 300 events of debris" in page
+    counted = given.counts["correction"]["events_counted"]
+    assert f"events counted here, {counted['leukocyte']} of leukocyte and {counted['debris']} of debris." in page
+    expected = counted["leukocyte"] * 2.5 / 4000 + counted["debris"] * 9.5 / 300
+    assert f"By that, {expected:.1f} false calls are to be expected" in page
+    assert (f"corrected {corrected}, by rates of simulated cells" in page) == simulated
+    assert ("rest on rates that were measured on simulated cells" in page) == simulated
+    assert f"Measured on {'simulated' if simulated else 'real'} cells of 10 groups" in page
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_thresholds_of_marker_calls_are_shown(tmp_path: Path, make_input: MakeInput) -> None:
+    nan = float("nan")
+    thresholds = (
+        MarkerReference("CK", "epithelial", "mean_CK", 2000, 24.25, 0.4, 91.5, 0.001, 3, "leukocytes"),
+        MarkerReference("CD45", "leukocyte", "mean_CD45", 2000, 310.0, 0.4, 130.4, 0.01, 25, "leukocytes"),
+        MarkerReference("CD61", "platelet", "max_CD61", 12, nan, nan, 40.0, nan, 1, "noise"),
+    )
+    page = text_of(tmp_path, replace(make_input(), thresholds=thresholds))
+    table = page.split("<h3>Thresholds of the marker calls</h3>")[1].split("</table>")[0]
+    rows = [re.sub(r"<[^>]*>", "|", row) for row in re.findall(r"<tr><td>(.*?)</tr>", table)]
+    ck, cd45, cd61 = ([cell for cell in row.split("|") if cell] for row in rows)
+    source = "mean; from the cartridge&#39;s leukocytes"
+    assert ck == ["CK (epithelial)", source, "91.5", "leukocytes 24.2", "0.1 %", "3 of 2,000 above"]
+    assert cd45[2:] == ["130", "leukocytes 310", "1 %", "25 of 2,000 below"]
+    assert cd61[1:] == ["brightest pixel; from the noise of the channel", "40.0", "leukocytes –", "–"]
+    assert "camera counts over the local background" in page
+    assert "Thresholds of the marker calls" not in text_of(tmp_path, make_input())
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from ctcnet.call_rates import CallRates
 from ctcnet.errors import StatisticsError
@@ -149,7 +149,7 @@ def _sensitivities(correction: Correction) -> np.ndarray:
     """(nodes,) sensitivities at equally probable quantiles."""
     missed = correction.positives - correction.true_positives
     quantiles = (np.arange(_NODES) + 0.5) / _NODES
-    return stats.beta.ppf(quantiles, correction.true_positives + 0.5, missed + 0.5)
+    return special.betaincinv(correction.true_positives + 0.5, missed + 0.5, quantiles)
 
 
 def _false_calls(count: int, correction: Correction) -> tuple[np.ndarray, np.ndarray, float]:
@@ -173,9 +173,15 @@ def _false_calls(count: int, correction: Correction) -> tuple[np.ndarray, np.nda
 
 def _log_false_calls(count: int, part: FalseCalls) -> np.ndarray:
     """Logarithm of the probability of 0, 1, ... false calls in one class, up to `count`, without a negligible tail."""
+    most = 63
+    while most < count and (most < part.mean or _log_negative_binomial(np.array(most), part) > np.log(_NEGLIGIBLE)):
+        most = 2 * most + 1
+    return _log_negative_binomial(np.arange(min(most, count) + 1), part)
+
+
+def _log_negative_binomial(number: np.ndarray, part: FalseCalls) -> np.ndarray:
+    """Logarithm of the probability of numbers of false calls: a Gamma mixture of Poisson counts."""
     n, rate = part.calls + 0.5, part.events / part.counted
-    most = min(count, int(stats.nbinom.isf(_NEGLIGIBLE, n, rate / (rate + 1))))
-    number = np.arange(most + 1)
     log_choices = special.gammaln(number + n) - special.gammaln(n) - special.gammaln(number + 1)
     return log_choices - n * np.log1p(1 / rate) - number * np.log1p(rate)
 

@@ -79,7 +79,7 @@ class OnnxPredictor:
             ModelPanelError: the number of channels is not the model's.
             SettingError: another shape or type, or levels that cannot be.
             DeadlineError: the call took longer than the settings allow.
-            ModelFileError: the answers are no numbers.
+            ModelFileError: the answers to pixels that are numbers are none.
         """
         self._check_shape(crops)
         feed = {
@@ -88,7 +88,7 @@ class OnnxPredictor:
             "scale": check_level(scale, "scale", crops.shape[1]),
         }
         answers = Predictions(*self._session.run(OUTPUTS, feed))
-        check_probabilities(answers.probabilities, self._path)
+        check_probabilities(answers.probabilities, crops, self._path)
         return answers
 
     def _check_shape(self, crops: np.ndarray) -> None:

@@ -56,20 +56,24 @@ class Predictor(Protocol):
         ...
 
 
-def check_probabilities(probabilities: np.ndarray, where: str | Path) -> None:
-    """Raise ModelFileError where a model answers with NaN or infinity, which would be counted as some class.
+def check_probabilities(probabilities: np.ndarray, crops: np.ndarray, where: str | Path) -> None:
+    """Raise ModelFileError where a model answers pixels that are numbers with NaN or infinity.
+
+    Such answers would be counted as some class. A crop with a pixel that is no number may have them.
 
     Args:
         probabilities: float32 (N, K).
+        crops: (N, C, S, S), what was asked.
         where: file or name of the model.
     """
-    finite = np.isfinite(probabilities).all(axis=1)
-    if not finite.all():
+    strange = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    answerable = int(np.isfinite(crops[strange]).all(axis=(1, 2, 3)).sum())
+    if answerable:
         raise ModelFileError(
             "answers with probabilities that are no numbers",
             where=where,
             expected="rows of probabilities that sum to 1",
-            found=f"NaN or infinity for {np.count_nonzero(~finite)} of {len(probabilities)} crops",
+            found=f"NaN or infinity for {answerable} of {len(probabilities)} crops",
             fix="its weights are damaged: copy, export or train it again",
         )
 

@@ -61,6 +61,7 @@ class TorchPredictor:
 
         Raises:
             ModelPanelError: wrong number of channels or wrong size.
+            ModelFileError: the answers to pixels that are numbers are none.
         """
         return self.predict_tensor(torch.from_numpy(np.ascontiguousarray(crops)), background, scale)
 
@@ -85,7 +86,8 @@ class TorchPredictor:
             embedding = embedding.float()
             probabilities = self._probabilities(logits).cpu().numpy()
             atypicality = self._atypicality(normalised, embedding).cpu().numpy()
-        check_probabilities(probabilities, card.name)
+        if not np.isfinite(probabilities).all():  # crops may be on another device
+            check_probabilities(probabilities, crops.numpy(force=True), card.name)
         unassigned = judge_unassigned(probabilities, atypicality, card)
         return Predictions(probabilities, unassigned, atypicality, embedding.cpu().numpy())
 

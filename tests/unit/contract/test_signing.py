@@ -135,11 +135,11 @@ def test_verb_makes_keys(tmp_path, capsys):
     assert read_private_key(tmp_path / "mine.pem")
 
 
-@pytest.mark.parametrize("name", ["", "keys/"])
-def test_keys_need_a_name(name, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("name", "said"), [("", "is empty"), ("keys/", "needs a name")])
+def test_keys_need_a_name(name, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert _main("sign", "--new-key", name) == 2
-    assert "needs a name" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -1,17 +1,24 @@
 """`python -m ctcnet`: the same as the command `ctcnet`."""
 
+import os
 import sys
 
 
 def run() -> int:
-    """Run the command; also while it is still being loaded, an interruption is no traceback."""
+    """Run the command; neither an interruption while it is being loaded nor a reader that went away is a traceback."""
     try:
-        from ctcnet.cli import main
+        try:
+            from ctcnet.cli import main
 
-        return main()
+            return main()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted before anything was done", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # as of `ctcnet card MODEL | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        return 141
 
 
 if __name__ == "__main__":

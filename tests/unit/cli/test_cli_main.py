@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +98,16 @@ def test_interruption_while_the_command_is_loaded_is_no_traceback(capsys, monkey
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     assert run() == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_reader_that_went_away_is_no_traceback():
+    unread, written = os.pipe()
+    os.close(unread)
+    model = Path(__file__).parents[3] / "models" / "ctcnet-s" / "model.onnx"
+    words = [sys.executable, "-m", "ctcnet", "card", str(model)]
+    done = subprocess.run(words, stdout=written, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_module_runs_as_the_command():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ctcnet.crops.file_source import FileSource
+from ctcnet.crops.file_source import LEAST_PIXEL_SIZE_UM, FileSource
 from ctcnet.crops.finding import Finding, raise_first_error
 from ctcnet.crops.image_file import files_of_crop, read_bytes
 from ctcnet.crops.labelled_crops import LabelledCrops
@@ -90,7 +90,7 @@ def scan_crops(
         ManifestError, SettingError: there is no such source, or an argument is wrong.
     """
     source = Path(source)
-    if assumed_pixel_size_um is not None and not 1e-3 <= assumed_pixel_size_um < 100:
+    if assumed_pixel_size_um is not None and not LEAST_PIXEL_SIZE_UM <= assumed_pixel_size_um < 100:
         raise SettingError(
             "the stated pixel size is impossible",
             expected="micrometres per pixel, 0.001 or more, below 100",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from ctcnet.call_rates import CallRates
 from ctcnet.errors import StatisticsError
@@ -188,6 +188,8 @@ def _log_negative_binomial(number: np.ndarray, part: FalseCalls) -> np.ndarray:
 
 def _root(function: Callable[[float], float]) -> float:
     """Mean at which a falling function is 0."""
+    from scipy import optimize  # a third of a second of every scan's start, needed only where rates are known
+
     high = 1.0
     while function(high) > 0:
         high *= 2

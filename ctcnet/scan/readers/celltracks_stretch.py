@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ FULL_SCALES = (255, 4095, 65535)
 _OFFSET = 32768
 """Added by the scanner's software to what it stores as signed numbers; values above 32767 carry it."""
 
-_ROWS = 32
-"""Rows looked up at once: their indices stay in the processor's cache, which halves the time."""
+_ROWS = 128
+"""Rows restored at once: what is reckoned of them stays in the processor's cache, which halves the time."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +75,25 @@ class Stretch:
         largest = int(stored.max()) - self.offset
         if largest > self.full_scale:
             raise _unlike(path, f"stored values up to {self.full_scale}", f"{largest}")
-        lower, upper = limits
-        counts = np.round(lower + self._shares * (upper - lower)).astype(np.uint16)
-        for top in range(0, len(stored), _ROWS):  # "clip" needs no buffer; the values are within bounds as checked
-            np.take(counts, stored[top : top + _ROWS], out=out[top : top + _ROWS], mode="clip")
+        _unstretch(stored, self.offset, self.full_scale, limits, out)
 
-    @cached_property
-    def _shares(self) -> np.ndarray:
-        """For each stored value its place between the limits, 0 to 1."""
-        stored = np.arange(self.offset + (self.full_scale or 0) + 1)
-        return np.maximum(stored - self.offset, 0) / (self.full_scale or 1)
+
+def _unstretch(stored: np.ndarray, offset: int, full_scale: int, limits: tuple[int, int], out: np.ndarray) -> None:
+    """Write the counts of stored pixels of at least `offset` and at most `full_scale` above it.
+
+    In whole numbers: full scales are odd, so that no count lies midway between two whole ones, and half of the full
+    scale, rounded down, makes of the division a rounding. Products stay below 2**32.
+    """
+    lower, upper = (np.uint32(limit) for limit in limits)
+    room = np.empty((_ROWS, stored.shape[1]), dtype=np.uint32)
+    for top in range(0, len(stored), _ROWS):
+        rows = stored[top : top + _ROWS]
+        counts = room[: len(rows)]
+        np.subtract(rows, np.uint32(offset), out=counts, dtype=np.uint32)
+        counts *= upper - lower
+        counts += np.uint32(full_scale // 2)
+        counts //= np.uint32(full_scale)
+        np.add(counts, lower, out=out[top : top + _ROWS], casting="unsafe")
 
 
 def _unlike(path: Path, expected: str, found: str) -> FrameError:

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.unit
 _FILE = Path("frame.tif")
 
 
-@given(st.sampled_from(FULL_SCALES), st.integers(0, 4095), st.integers(0, 4095), st.integers(0, 2**32 - 1))
+@given(st.sampled_from(FULL_SCALES), st.integers(0, 65535), st.integers(0, 65535), st.integers(0, 2**32 - 1))
 def test_counts_are_the_formulas(full_scale: int, one: int, other: int, seed: int) -> None:
     lower, upper = sorted((one, other))
-    stored = np.random.default_rng(seed).integers(0, full_scale, (70, 5), endpoint=True).astype(np.uint16)
+    stored = np.random.default_rng(seed).integers(0, full_scale, (300, 5), endpoint=True).astype(np.uint16)
     stored[0, :2] = 0, full_scale
     out = np.empty_like(stored)
     Stretch(full_scale, 0).restore(stored, (lower, upper), out, _FILE)

@@ -16,7 +16,7 @@ from ctcnet.scan.counting.estimates import CountBasis
 from ctcnet.scan.measure.chance_contacts import contact_counts
 from ctcnet.scan.pipeline.cartridge_score import score_text, score_to_dict
 from ctcnet.scan.pipeline.finishing import EVENTS_FILE, EventWriter, FinishInput, WrittenEvents
-from ctcnet.scan.pipeline.gallery_crops import cut_gallery
+from ctcnet.scan.pipeline.gallery_crops import gallery_crops
 from ctcnet.scan.pipeline.one_heap import give_back_free_memory
 from ctcnet.scan.preprocess.quality_warnings import atypical_cartridge, cartridge_warnings
 from ctcnet.scan.results.counts_file import write_json
@@ -201,7 +201,7 @@ def _report(
         schema=labels,
         panel=panel,
         columns=shown_columns,
-        crops=cut_gallery(finish, shown_columns, written.records),
+        crops=gallery_crops(finish, shown_columns, written),
         pixel_size_um=finish.card.pixel_size_um,
         background=level("background"),
         scale=level("scale"),

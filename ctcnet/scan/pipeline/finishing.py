@@ -23,6 +23,7 @@ from ctcnet.scan.measure.references import LeukocyteReference, leukocyte_referen
 from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN, score_cartridge
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
 from ctcnet.scan.pipeline.frame_stream import units_of
+from ctcnet.scan.pipeline.kept_crops import CROP_COLUMN
 from ctcnet.scan.pipeline.resolution import FoundEvents, Resolution, resolve_events
 from ctcnet.scan.pipeline.settings import ScanSettings
 from ctcnet.scan.pipeline.work_folder import WorkFolder
@@ -70,11 +71,15 @@ class WrittenEvents:
         records: what was recorded of each frame, in the order of the units.
         reference: the cartridge's own leukocytes.
         score: how unusual the cartridge is; None where the model has nothing to compare it with.
+        sizes: events of each unit.
+        kept: (sum of sizes,) bool, those that are events of the cartridge, in the order of their numbers.
     """
 
     records: list[dict[str, Any]]
     reference: LeukocyteReference
     score: CartridgeScore | None
+    sizes: list[int]
+    kept: np.ndarray
 
 
 class EventWriter:
@@ -119,7 +124,7 @@ class EventWriter:
                 writer.write({name: columns[name] for name in schema.names})
         if finish.settings.csv:
             write_event_csv(path, path.with_suffix(".csv"), overwrite=True)
-        return WrittenEvents(records, reference, self._score(len(units)))
+        return WrittenEvents(records, reference, self._score(len(units)), sizes, resolution.kept)
 
     def _score(self, units: int) -> CartridgeScore | None:
         reference = self._finish.reference
@@ -229,7 +234,7 @@ class EventWriter:
 
 
 def _arrays(table: pa.Table) -> dict[str, np.ndarray]:
-    names = [name for name in table.column_names if name != EMBEDDING_COLUMN]
+    names = [name for name in table.column_names if name not in (EMBEDDING_COLUMN, CROP_COLUMN)]
     return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
 
 

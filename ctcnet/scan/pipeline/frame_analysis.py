@@ -74,6 +74,8 @@ class FrameAnalyser:
 
     Attributes:
         canvases: memory of the frames that are worked on.
+        panel_order: for each channel of the cartridge its place among the model's; None where the model does not see
+            all of them.
     """
 
     def __init__(
@@ -94,9 +96,12 @@ class FrameAnalyser:
         self.measurer = EventMeasurer(cartridge.panel, own_um, device)
         self._cutter = CropCutter(own_um, pixel_size_um, crop_size_px, device)
         self._channels, self._device = channels, torch.device(device)
+        every = sorted(channels) == list(range(len(roles)))
+        self.panel_order = [channels.index(channel) for channel in range(len(roles))] if every else None
         margin = territories.margin_px
         largest = (len(roles), cartridge.frame_height_px + margin, cartridge.frame_width_px + margin)
         self.canvases = CanvasMemory(largest, self._device)
+        self._measured: dict[int, ChannelShifts] = {}
         unmixing = unmixing_matrix(platform, cartridge.panel)
         identity = np.allclose(unmixing, np.eye(len(roles)))
         self._unmixing = None if identity else torch.as_tensor(unmixing, dtype=torch.float32, device=self._device)

@@ -19,6 +19,7 @@ from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN, sample_column
 from ctcnet.scan.pipeline.classification import CropClassifier
 from ctcnet.scan.pipeline.crop_answers import CropAnswers, join
 from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser, FrameEvents
+from ctcnet.scan.pipeline.kept_crops import CROP_COLUMN, crop_column
 from ctcnet.scan.pipeline.territory import Place, Territories
 from ctcnet.scan.pipeline.work_folder import WorkFolder
 
@@ -169,6 +170,10 @@ class FrameStream:
         self._analyser.times.add("network", perf_counter() - start)
         start = perf_counter()
         table = _unit_table(frames, answers)
+        p_contains_ctc = answers.probabilities[:, self._classifier.ctc_mask].sum(axis=1)
+        units = len(units_of(self._analyser.territories))
+        crops = crop_column(frames, p_contains_ctc, self._analyser.panel_order, units)
+        table = table.append_column(CROP_COLUMN, crops)
         if self._classifier.keeps_embeddings:
             sample = sample_column(_sampled(frames), answers.embedding, len(table))
             table = table.append_column(EMBEDDING_COLUMN, sample)

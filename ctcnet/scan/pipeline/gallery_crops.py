@@ -1,4 +1,4 @@
-"""Crops of the events that a report shows, cut again from their frames with all channels."""
+"""Crops of the events that a report shows, with all channels: from the journal, or cut again from their frames."""
 
 from __future__ import annotations
 
@@ -15,12 +15,35 @@ from ctcnet.errors import FrameError
 from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.canvas import PreparedFrame, StripCache, Strips, build_canvas, strips_of
 from ctcnet.scan.pipeline.crop_cutting import CropCutter
-from ctcnet.scan.pipeline.finishing import FinishInput
+from ctcnet.scan.pipeline.finishing import FinishInput, WrittenEvents
+from ctcnet.scan.pipeline.kept_crops import kept_crops
 from ctcnet.scan.pipeline.territory import Place, Territories
 from ctcnet.scan.preprocess.registration import ChannelShifts
 
 _FILL_STEP_PX = 8
 """Every so manieth pixel is enough for the median that stands where nothing is known."""
+
+
+def gallery_crops(finish: FinishInput, columns: Mapping[str, np.ndarray], written: WrittenEvents) -> np.ndarray:
+    """Crops of events at the model's scale: those that the journal has kept, the others cut again from their frames.
+
+    Args:
+        finish: the cartridge, its finished units and how its frames are made ready.
+        columns: event_id, frame, x_px and y_px of the events, (N,).
+        written: the events of all units.
+
+    Returns:
+        (N, C, S, S) uint16 counts of all channels of the cartridge.
+    """
+    size = finish.card.crop_size_px
+    shape = (len(finish.cartridge.panel.channels), size, size)
+    rows = np.flatnonzero(written.kept)[columns["event_id"] - 1]
+    crops, found = kept_crops(finish.work, written.sizes, rows, shape)
+    rest = np.flatnonzero(~found)
+    if len(rest):
+        wanted = {name: columns[name][rest] for name in ("frame", "x_px", "y_px")}
+        crops[rest] = cut_gallery(finish, wanted, written.records)
+    return crops
 
 
 def cut_gallery(

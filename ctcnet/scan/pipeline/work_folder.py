@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import ipc
 
 from ctcnet.errors import OutputError
 
@@ -23,7 +23,7 @@ class WorkFolder:
     """Journal of a cartridge's scan.
 
     A plan is written first: everything that decides the results (model, settings, files). A later run may go on only
-    with the same plan. A unit is one Parquet file, written under another name, flushed to the disk and renamed.
+    with the same plan. A unit is one Arrow file, written under another name, flushed to the disk and renamed.
 
     Args:
         folder: where to keep the pieces; made where absent.
@@ -63,7 +63,8 @@ class WorkFolder:
         """
         described = table.replace_schema_metadata({_RECORDS_KEY: json.dumps(records)})
         sink = pa.BufferOutputStream()
-        parquet.write_table(described, sink, compression="zstd", compression_level=1)
+        with ipc.new_file(sink, described.schema) as writer:
+            writer.write_table(described)
         content = sink.getvalue()
         path = self._path(unit)
         try:  # not flushed: where a crash takes it, the unit is made again
@@ -74,12 +75,12 @@ class WorkFolder:
 
     def read_unit(self, unit: int) -> tuple[pa.Table, list[dict[str, Any]]]:
         """Events of a unit and what was recorded of its frames."""
-        table = parquet.read_table(self._path(unit))
+        table = self._table(unit)
         return table, json.loads((table.schema.metadata or {})[_RECORDS_KEY])
 
     def read_columns(self, unit: int, names: list[str]) -> pa.Table:
         """Some columns of a unit."""
-        return parquet.read_table(self._path(unit), columns=names)
+        return self._table(unit).select(names)
 
     def write_note(self, name: str, content: Any) -> None:
         """Keep plain data under a name, such as the levels; appears whole or not at all."""
@@ -99,7 +100,10 @@ class WorkFolder:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, unit: int) -> Path:
-        return self.folder / f"unit_{unit:05d}.parquet"
+        return self.folder / f"unit_{unit:05d}.arrow"
+
+    def _table(self, unit: int) -> pa.Table:
+        return ipc.open_file(pa.py_buffer(self._path(unit).read_bytes())).read_all()
 
 
 def _digest_path(path: Path) -> Path:

@@ -137,7 +137,7 @@ def test_units_and_notes_that_are_damaged_are_made_again(tmp_path):
     table = pa.table({"x_px": np.arange(300, dtype=np.float32)})
     for unit in range(5):
         work.write_unit(unit, table, [{"frame": 1}])
-    files = [tmp_path / f"work/unit_{unit:05d}.parquet" for unit in range(5)]
+    files = [tmp_path / f"work/unit_{unit:05d}.arrow" for unit in range(5)]
     _damage(files[0])
     _damage(files[1], place=40)
     files[2].write_bytes(files[2].read_bytes()[:100])

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -14,7 +15,8 @@ from ctcnet.panel import Channel, Panel
 from ctcnet.scan.cartridge import Cartridge, Frame
 from ctcnet.scan.pipeline.canvas import PreparedFrame, room_px
 from ctcnet.scan.pipeline.finishing import FinishInput
-from ctcnet.scan.pipeline.gallery_crops import cut_gallery
+from ctcnet.scan.pipeline.gallery_crops import cut_gallery, gallery_crops
+from ctcnet.scan.pipeline.kept_crops import CROP_COLUMN
 from ctcnet.scan.pipeline.territory import Territories
 from ctcnet.scan.preprocess.registration import ChannelShifts
 
@@ -96,3 +98,23 @@ def test_frame_is_read_once_and_its_recorded_shift_is_used() -> None:
     assert known.shift_px.tolist() == [[1.5, -0.25]]
     assert known.verdict == ("undone",)
     assert unknown is None
+
+
+def test_only_frames_of_crops_that_the_journal_lacks_are_read_again() -> None:
+    finish, analyser, _ = scene()
+    kept_crop = np.full((1, CROP_PX, CROP_PX), 77, np.uint16)
+    column = pa.array([None, kept_crop.tobytes(), None], pa.large_binary())  # of rows 2 to 4
+    tables = [pa.table({CROP_COLUMN: pa.nulls(2, pa.large_binary())}), pa.table({CROP_COLUMN: column})]
+    finish_any = cast(Any, finish)
+    finish_any.work = SimpleNamespace(read_columns=lambda unit, names: tables[unit].select(names))
+    written = SimpleNamespace(sizes=[2, 3], kept=np.array([True, False, True, True, False]), records=[])
+    columns = {
+        "event_id": np.array([3, 1]),  # rows 3 and 0
+        "frame": np.array([11, 13]),
+        "x_px": np.array([60.0, 50.0]),
+        "y_px": np.array([60.0, 50.0]),
+    }
+    crops = gallery_crops(finish, columns, cast(Any, written))
+    np.testing.assert_array_equal(crops[0], kept_crop)
+    assert [index for index, _ in analyser.asked] == [3]
+    np.testing.assert_array_equal(crops[1], cut_gallery(finish, {n: v[1:] for n, v in columns.items()}, [])[0])

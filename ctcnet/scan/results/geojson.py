@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha1
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -125,10 +126,18 @@ def _batch_features(
     columns = zip(ids, names, kinds, _geometries(batch, pixel_size_um), measured, texts, strict=True)
     for (cartridge, event), name, kind, geometry, numbers, metadata in columns:
         yield (
-            f'{{"type":"Feature","id":"{uuid5(_NAMESPACE, f"{cartridge}/{event}")}","geometry":{geometry},'
+            f'{{"type":"Feature","id":"{_uuid(f"{cartridge}/{event}")}","geometry":{geometry},'
             f'"properties":{{"objectType":"{kind}","name":"{name} {event}",'
             f'"classification":{classes[name]},"measurements":{{{numbers}}},"metadata":{{{metadata}}}}}}}'
         )
+
+
+def _uuid(name: str) -> str:
+    """UUID of a name, version 5 (RFC 9562, section 5.5), as the standard library's uuid5 makes it at a fifth of the
+    pace."""
+    text = sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def _measurements(batch: pa.RecordBatch) -> list[str]:

@@ -7,10 +7,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ctcnet.errors import OutputError
@@ -123,3 +125,8 @@ def test_file_that_stands_there_is_not_replaced(tmp_path: Path, write_events: Ca
     with pytest.raises(OutputError, match="exists already"):
         write_geojson(write_events(), tmp_path / "e.geojson", labels, 0.64)
     assert (tmp_path / "e.geojson").read_text() == "mine"
+
+
+@given(st.text())
+def test_uuid_is_that_of_the_standard_library(name: str) -> None:
+    assert geojson._uuid(name) == str(uuid5(geojson._NAMESPACE, name))

@@ -39,10 +39,17 @@ def of_rank(values: Tensor, rank: Callable[[Tensor], Tensor]) -> Tensor:
     Returns:
         (...); NaN where nothing is left.
     """
-    number = values.shape[-1] - values.isnan().sum(-1, keepdim=True)
+    number = values.shape[-1] - _missing(values)
     index = rank(number).clamp(0, values.shape[-1] - 1)
     if values.device.type != "cpu" or values.shape[-1] < _LONG:
         return ascending(values).gather(-1, index)[..., 0]
     rows = values.reshape(-1, values.shape[-1]).numpy()
     chosen = [np.partition(row, at)[at] for row, at in zip(rows, index.flatten().tolist(), strict=True)]
     return torch.from_numpy(np.array(chosen, dtype=rows.dtype)).reshape(values.shape[:-1])
+
+
+def _missing(values: Tensor) -> Tensor:
+    """Number of NaN along the last axis, (..., 1) int64; a sum that is none costs a fifth of counting them."""
+    if not values.sum(-1).isnan().any():
+        return torch.zeros((*values.shape[:-1], 1), dtype=torch.int64, device=values.device)
+    return values.isnan().sum(-1, keepdim=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -57,14 +59,15 @@ def blur(plane: Tensor, sigma_px: float) -> Tensor:
     return _blur_along(_blur_along(plane, weights, 2), weights, 1)
 
 
-def gaussian_weights(sigma_px: float) -> list[float]:
+@lru_cache(maxsize=256)
+def gaussian_weights(sigma_px: float) -> tuple[float, ...]:
     """Weights of a Gaussian from its middle to 3 sigma on one side; with those of the other side they add up to 1."""
     radius = max(1, math.ceil(3 * sigma_px))
     taps = torch.exp(-0.5 * (torch.arange(radius + 1, dtype=torch.float64) / sigma_px) ** 2)
-    return (taps / (2 * taps.sum() - taps[0])).tolist()
+    return tuple((taps / (2 * taps.sum() - taps[0])).tolist())
 
 
-def _blur_along(plane: Tensor, weights: list[float], dim: int) -> Tensor:
+def _blur_along(plane: Tensor, weights: Sequence[float], dim: int) -> Tensor:
     """Sums of shifted slices: on a CPU several times faster than a convolution of one channel, and exact on a GPU."""
     radius, size = len(weights) - 1, plane.shape[dim]
     padded = F.pad(plane, (radius, radius) if dim == 2 else (0, 0, radius, radius), mode="replicate")

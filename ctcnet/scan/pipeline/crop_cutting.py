@@ -58,7 +58,7 @@ class CropCutter:
                 across = patches.flatten(0, 2) @ self._weights.T
                 across = across.view(-1, self.patch_px, side)
                 patches = torch.bmm(self._weights.expand(len(across), -1, -1), across).view(crops[part].shape)
-            crops[part] = patches.round_().clamp_(0, 65535).to(torch.int32).to(dtype)
+            crops[part].copy_(patches.round_().clamp_(0, 65535))
         return crops
 
 

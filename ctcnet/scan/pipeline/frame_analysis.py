@@ -111,7 +111,7 @@ class FrameAnalyser:
 
         Args:
             index: position in `Cartridge.frames`.
-            shifts: the channels' shifts where they are known already; None measures them.
+            shifts: the channels' shifts where they are known already; None measures them, unless `remember` was told.
 
         Raises:
             FrameError: the frame cannot be used.
@@ -129,6 +129,7 @@ class FrameAnalyser:
         if self._unmixing is not None:
             counts.copy_(torch.einsum("ij,jhw->ihw", self._unmixing, counts).clamp_min_(0))
         off_rim = self._cover_rim(index, counts)
+        shifts = shifts or self._measured.pop(index, None)
         if shifts is None:
             shifts = measure_shifts(
                 counts, self.cartridge.panel.roles, self.cartridge.pixel_size_um, self.platform.registration
@@ -138,6 +139,10 @@ class FrameAnalyser:
         self.times.add("registration", perf_counter() - start)
         valid = valid & off_rim if self.cartridge.rim_px else valid
         return PreparedFrame(counts, valid, shifts, canvas)
+
+    def remember(self, index: int, shifts: ChannelShifts) -> None:
+        """Take these shifts when the frame `index` is made ready the next time: they were measured on it already."""
+        self._measured[index] = shifts
 
     def _cover_rim(self, index: int, counts: Tensor) -> Tensor:
         """Lay the frame's median over the bright rim of the cartridge; (H, W) bool, where there is none."""

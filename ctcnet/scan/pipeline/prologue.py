@@ -101,6 +101,7 @@ def _sample(analyser: FrameAnalyser, index: int) -> SampleFigures | None:
             prepared = analyser.prepare(index)
         except FrameError:
             return None  # it is recorded as unreadable when its turn comes
+        analyser.remember(index, prepared.shifts)
         if prepared.shifts.unregistered:
             return None
         events = analyser.detector.detect(prepared.counts[None], prepared.valid[None])[0]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ctcnet.cartridge_levels import NOISE_FACTOR
 from ctcnet.scan.order_statistics import lower_median
+from ctcnet.scan.preprocess.square_means import square_means
 
 COARSE_UM = 1.8
 """Frames are reduced to about this many um per pixel: a third at 10x, still several pixels per cell."""
@@ -65,7 +66,7 @@ class CellBand:
     def __init__(self, counts: Tensor, pixel_size_um: float, largest_shift_um: float) -> None:
         self._factor = max(1, round(COARSE_UM / pixel_size_um))
         self._coarse_um = self._factor * pixel_size_um
-        compressed = _compress(_reduced(counts.float(), self._factor))
+        compressed = _compress(square_means(counts.float(), self._factor))
         height, width = compressed.shape[1:]
         self._size = (_smooth_length(height), _smooth_length(width))
         banded = torch.fft.irfft2(torch.fft.rfft2(compressed, s=self._size) * self._band(counts.device), s=self._size)
@@ -168,18 +169,6 @@ class CellBand:
         spread = float(product.square().sum())
         area_um2 = float(product.sum()) ** 2 / spread * self._coarse_um**2 if spread > 0 else 0.0
         return area_um2 / (math.pi * CELL_RADIUS_UM**2)
-
-
-def _reduced(counts: Tensor, factor: int) -> Tensor:
-    """Means (C, h, w) over squares of `factor` pixels; on a CPU sums of slices are faster than pooling."""
-    height, width = (side // factor * factor for side in counts.shape[1:])
-    rows = counts[:, :height:factor, :width].clone()
-    for offset in range(1, factor):
-        rows += counts[:, offset:height:factor, :width]
-    result = rows[..., ::factor].clone(memory_format=torch.contiguous_format)
-    for offset in range(1, factor):
-        result += rows[..., offset::factor]
-    return result.mul_(1 / factor**2)
 
 
 def _compress(coarse: Tensor) -> Tensor:

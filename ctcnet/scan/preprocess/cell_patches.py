@@ -64,10 +64,10 @@ def radial_profiles(image: Tensor, x_px: np.ndarray, y_px: np.ndarray, radius_px
     profiles = np.zeros((len(x_px), radius_px), np.float32)
     for part in _parts(len(x_px)):
         values, distance = _windows(image[None], x_px[part], y_px[part], radius_px)
-        for radius in range(radius_px):
-            ring = ((distance >= radius) & (distance < radius + 1)).to(values.dtype)
-            mean = (values[0] * ring).sum(1) / ring.sum(1).clamp(min=1)
-            profiles[part, radius] = mean.cpu().numpy()
+        ring = distance.floor().clamp_(max=radius_px).long()  # what lies farther out goes to one ring more
+        sums = values.new_zeros((len(ring), radius_px + 1)).scatter_add_(1, ring, values[0])
+        pixels = torch.zeros_like(sums).scatter_add_(1, ring, torch.ones_like(values[0]))
+        profiles[part] = (sums / pixels.clamp(min=1))[:, :radius_px].cpu().numpy()
     return profiles
 
 

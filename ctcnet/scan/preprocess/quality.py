@@ -16,6 +16,7 @@ from ctcnet.panel import Panel
 from ctcnet.scan.event_kinds import CELL, CLUSTER, OBJECT
 from ctcnet.scan.preprocess.cell_patches import disc_means, is_whole
 from ctcnet.scan.preprocess.registration import ChannelShifts
+from ctcnet.scan.preprocess.square_means import square_means
 from ctcnet.scan.windows import cut_windows
 
 FOCUS_CELLS = 100
@@ -195,7 +196,7 @@ def covered_blocks(counts: Tensor, noise: np.ndarray, pixel_size_um: float) -> t
     Returns:
         bright and dark, each bool (C, rows, columns).
     """
-    smooth = F.avg_pool2d(counts[:, None, ::THIN_PX, ::THIN_PX], SMOOTH_PX)
+    smooth = square_means(counts[:, ::THIN_PX, ::THIN_PX], SMOOTH_PX)[:, None]
     pitch_um = pixel_size_um * THIN_PX * SMOOTH_PX
     block = max(1, min(round(BLOCK_UM / pitch_um), *smooth.shape[2:]))
     floor = -F.max_pool2d(-smooth, block)[:, 0].cpu().numpy()

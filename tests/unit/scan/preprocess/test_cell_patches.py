@@ -74,6 +74,17 @@ def test_whole_discs_never_reach_over_the_border():
     assert not whole[(x_px < 5) | (y_px < 5) | (x_px > 24) | (y_px > 14)].any()
 
 
+@given(st.floats(12, 27), st.floats(12, 17), st.integers(1, 10))
+def test_rings_hold_the_pixels_of_their_distance(x_px, y_px, radius_px):
+    image = np.random.default_rng(0).random((30, 40)).astype(np.float32)
+    rows, columns = np.mgrid[:30, :40]
+    distance = np.hypot(rows - y_px, columns - x_px)
+    rings = [image[(distance >= radius) & (distance < radius + 1)] for radius in range(radius_px)]
+    expected = [ring.mean() if len(ring) else 0 for ring in rings]
+    profile = radial_profiles(torch.from_numpy(image), np.array([x_px]), np.array([y_px]), radius_px)
+    np.testing.assert_allclose(profile[0], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("sigma_px", [2.5, 4.0])
 def test_the_diameter_of_a_gaussian_spot_is_that_of_the_formula(sigma_px):
     rows, columns = np.mgrid[:81, :81]

@@ -38,6 +38,7 @@ DENSITIES_PER_MM2 = (300, 1000, 1800)
 FRAMES, CTC, CLUSTERS_NEUTROPHIL, CLUSTERS_PLATELET = 6, 24, 12, 6
 BIAS_FRAMES, BIAS_FRAME_PX, BIAS_NUCLEI, BIAS_CTC, BIAS_CLUSTERS = 4, (420, 330), 60, 4, 2
 DENSITY_BINS = (0, 500, 1000, 1500, 2500, np.inf)
+BODY_BINS_UM = (4, 5, 6, 8, np.inf)
 
 SIMULATED = "simulated cartridges"
 
@@ -140,10 +141,9 @@ def event_figures(name: dict[str, Any], pairs: Sequence[CartridgeComparison]) ->
         clusters += int(several.sum())
         whole += int((several & is_cluster.any(0)).sum())
         right += int((several & (is_cluster & members).any(0)).sum())
-        bare = pair.events_scored & np.isin(pair.events["kind"], FORMS_WITHOUT_NUCLEUS)
-        bare &= pair.events["diameter_um"] >= 4
+        bare = _bodies(pair)
         objects += int(bare.sum())
-        seen += int((bare & (near <= radius).any(0)).sum())
+        seen += int((bare & _near_an_event(pair)).sum())
         ctc = np.isin(pair.events["class"], CTC_CLASSES)
         called = pair.found["counted"] & np.isin(pair.found["label"], CTC_CLASSES) & ~pair.found["unassigned"]
         of_event = (near <= radius) & called[:, None]
@@ -158,6 +158,32 @@ def event_figures(name: dict[str, Any], pairs: Sequence[CartridgeComparison]) ->
         "CTC events true / counted": f"{true} / {counted}",
         "counted once / lost / false": f"{once} / {lost} / {false}",
     }
+
+
+def _bodies(pair: CartridgeComparison) -> np.ndarray:
+    """Bool over true events, those without a nucleus that are large enough to be looked for."""
+    bare = pair.events_scored & np.isin(pair.events["kind"], FORMS_WITHOUT_NUCLEUS)
+    return bare & (pair.events["diameter_um"] >= BODY_BINS_UM[0])
+
+
+def bodies_by_diameter(pairs: Sequence[CartridgeComparison]) -> list[dict[str, Any]]:
+    """Recall of bodies without a nucleus by their true diameter."""
+    diameter = np.concatenate([pair.events["diameter_um"][_bodies(pair)] for pair in pairs])
+    seen = np.concatenate([_near_an_event(pair)[_bodies(pair)] for pair in pairs])
+    rows = []
+    for low, high in pairwise(BODY_BINS_UM):
+        chosen = (diameter >= low) & (diameter < high)
+        rows.append(
+            {"diameter um": f"{low:g} to {high:g}", "found % (true)": percent(seen[chosen].sum(), chosen.sum())}
+        )
+    return rows
+
+
+def _near_an_event(pair: CartridgeComparison) -> np.ndarray:
+    """Bool over true events, whether something was found within their radius."""
+    at, radius = places(pair.events), np.maximum(pair.events["diameter_um"] / 2, MATCH_UM)
+    near = np.linalg.norm(places(pair.found)[:, None] - at[None], axis=2)
+    return (near <= radius).any(0)
 
 
 def acceptance(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -187,6 +213,7 @@ def acceptance(arguments: argparse.Namespace) -> dict[str, Any]:
             *events,
             event_figures(total, everything),
         ],
+        f"Bodies without a nucleus, {SIMULATED}": bodies_by_diameter(everything),
         f"Recall by kind of cell, {SIMULATED}": recall_by(everything, "kind"),
         f"By local density, {SIMULATED}": recall_by(everything, "density"),
     }

@@ -23,7 +23,8 @@ class WorkFolder:
     """Journal of a cartridge's scan.
 
     A plan is written first: everything that decides the results (model, settings, files). A later run may go on only
-    with the same plan. A unit is one Arrow file, written under another name, flushed to the disk and renamed.
+    with the same plan; pieces whose plan is gone may be of any scan and are removed. A unit is one Arrow file, written
+    under another name, flushed to the disk and renamed.
 
     Args:
         folder: where to keep the pieces; made where absent.
@@ -40,6 +41,7 @@ class WorkFolder:
         if path.is_file():
             _check_plan(path, json.loads(text))
             return
+        self.remove()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
@@ -96,7 +98,7 @@ class WorkFolder:
             return None
 
     def remove(self) -> None:
-        """Remove the folder, when the results that were made from it are in their place."""
+        """Remove the folder: what was made from it is in its place, or it is of no use."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, unit: int) -> Path:

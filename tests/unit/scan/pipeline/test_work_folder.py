@@ -39,6 +39,16 @@ def test_another_plan_is_refused_and_says_what_differs(tmp_path):
         WorkFolder(tmp_path / "work", {**PLAN, "frames": 4})
 
 
+def test_units_whose_plan_is_gone_are_made_again(tmp_path):
+    work = WorkFolder(tmp_path / "work", PLAN)
+    work.write_unit(0, pa.table({"x_px": [1.0]}), [])
+    work.write_note("levels", {"a": 1})
+    (tmp_path / "work" / PLAN_FILE).unlink()
+    other = WorkFolder(tmp_path / "work", {**PLAN, "frames": 4})
+    assert not other.has_unit(0)
+    assert other.read_note("levels") is None
+
+
 def test_a_damaged_plan_is_an_error(tmp_path):
     WorkFolder(tmp_path / "work", PLAN)
     (tmp_path / "work" / PLAN_FILE).write_text("{")

@@ -49,7 +49,10 @@ def of_rank(values: Tensor, rank: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _missing(values: Tensor) -> Tensor:
-    """Number of NaN along the last axis, (..., 1) int64; a sum that is none costs a fifth of counting them."""
+    """Number of NaN along the last axis, (..., 1) int64.
+
+    A sum that is no NaN rules them out for a fifth of the work of counting them.
+    """
     if not values.sum(-1).isnan().any():
         return torch.zeros((*values.shape[:-1], 1), dtype=torch.int64, device=values.device)
     return values.isnan().sum(-1, keepdim=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ctcnet.errors import ModelPanelError
-from ctcnet.labels import CONTAINS_CTC
 from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel
+from ctcnet.runtime.conformal import ctc_classes
 from ctcnet.runtime.predictions import Predictions, Predictor
 from ctcnet.scan.pipeline.crop_answers import CropAnswers, join, rows_within
 
@@ -76,15 +76,13 @@ class CropClassifier:
     Attributes:
         keeps_embeddings: whether embeddings of a sample are worth keeping: only where the model can judge a cartridge
             by them.
-        ctc_mask: (K,) bool, the classes that contain a CTC.
+        ctc_mask: (K,) bool, the classes that contain a CTC; none where the labels do not say.
     """
 
     def __init__(self, predictor: Predictor, background: np.ndarray | None, scale: np.ndarray | None) -> None:
         self._predictor, self._background, self._scale = predictor, background, scale
         self.keeps_embeddings = predictor.cartridge_reference is not None
-        labels = predictor.card.labels
-        known = CONTAINS_CTC in labels.rollups
-        self.ctc_mask = labels.rollup_mask(CONTAINS_CTC) if known else np.zeros(len(labels.classes), dtype=bool)
+        self.ctc_mask = ctc_classes(predictor.card.labels)
         on_cpu = not isinstance(predictor, DevicePredictor) or predictor.device.type == "cpu"
         self._batch_size = BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
 

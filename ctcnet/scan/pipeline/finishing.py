@@ -11,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from ctcnet.errors import CartridgeError
-from ctcnet.labels import CONTAINS_CTC
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, CartridgeScore
-from ctcnet.runtime.conformal import holds_ctc, prediction_sets
+from ctcnet.runtime.conformal import ctc_classes, holds_ctc, prediction_sets
 from ctcnet.runtime.predictions import entropy_nats
 from ctcnet.scan.cartridge import Cartridge, Note
 from ctcnet.scan.event_kinds import KIND_NAMES
@@ -44,7 +43,7 @@ class FinishInput:
         levels: as the journal has them.
         levels_source: 'cartridge', 'model' or 'per_crop'.
         notes: what was noted while the levels were chosen.
-        analyser, channels: to cut the gallery's crops.
+        analyser, channels: to cut crops of the gallery that the journal lacks.
         work: the finished units.
         folder: where results go.
     """
@@ -72,7 +71,7 @@ class WrittenEvents:
         reference: the cartridge's own leukocytes.
         score: how unusual the cartridge is; None where the model has nothing to compare it with.
         sizes: events of each unit.
-        kept: (sum of sizes,) bool, those that are events of the cartridge, in the order of their numbers.
+        kept: (sum of sizes,) bool, those that are events of the cartridge; the n-th of them has event_id n.
     """
 
     records: list[dict[str, Any]]
@@ -92,12 +91,7 @@ class EventWriter:
     def __init__(self, finish: FinishInput) -> None:
         self._finish = finish
         self._labels = finish.card.labels
-        rollups = self._labels.rollups
-        self._ctc_mask = (
-            self._labels.rollup_mask(CONTAINS_CTC)
-            if CONTAINS_CTC in rollups
-            else np.zeros(len(self._labels.classes), dtype=bool)
-        )
+        self._ctc_mask = ctc_classes(self._labels)
 
     def write(self) -> WrittenEvents:
         """Resolve, interpret and write all events.

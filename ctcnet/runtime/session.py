@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,14 @@ class SessionSettings:
 
 
 def check_threads(threads: int | None) -> None:
-    """Raise SettingError unless `threads` is None or 1 to `MOST_THREADS`."""
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
+    """Raise SettingError unless `threads` is None or a whole number, 1 to `MOST_THREADS`."""
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, Integral):
+        raise SettingError(
+            "threads is no whole number", where="threads", expected=f"1 to {MOST_THREADS}", found=repr(threads)
+        )
+    if not 1 <= threads <= MOST_THREADS:
         what = "threads is below 1" if threads < 1 else "threads are too many"
         raise SettingError(what, where="threads", expected=f"1 to {MOST_THREADS}", found=str(threads))
 

@@ -106,7 +106,8 @@ def hardware() -> str:
     names = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
-    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} CPUs"
+    cpus = len(os.sched_getaffinity(0))
+    return f"{names[0] if names else platform.processor()}, {cpus} CPU{'' if cpus == 1 else 's'}"
 
 
 def main() -> None:

@@ -74,3 +74,10 @@ def test_a_folder_of_something_else_is_not_replaced(script, made, tmp_path):
     with pytest.raises(OutputError, match="did not write"):
         script.install(tmp_path / "photos", *made, processes=1)
     assert _contents(tmp_path / "photos") == {"precious": b"x"}
+
+
+@pytest.mark.parametrize(("cpus", "words"), [({3}, ", 1 CPU"), ({0, 1}, ", 2 CPUs")])
+def test_hardware_counts_one_cpu_in_the_singular(script, monkeypatch, cpus, words):
+    monkeypatch.setattr(script.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(script.os, "sched_getaffinity", lambda _: cpus)
+    assert script.hardware().endswith(words)

@@ -113,11 +113,13 @@ def map_pixels(folder: Path, header: StoreHeader) -> np.ndarray:
     """Map a store's pixels into memory, read-only, (N, C, S, S).
 
     Raises:
-        ManifestError: the file is missing or truncated, or not of the size that the header states.
+        ManifestError: the file is missing or truncated, holds more than its pixels, or is not of the size that the
+            header states.
     """
     path = folder / PIXELS_FILE
     try:
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+        pixels = np.lib.format.open_memmap(path, mode="r")
+        size = path.stat().st_size
     except (OSError, ValueError, EOFError) as cause:
         raise damaged(path, f"cannot be mapped ({cause})") from cause
     shape = (header.count, len(header.panel.channels), header.crop_size_px, header.crop_size_px)
@@ -128,6 +130,9 @@ def map_pixels(folder: Path, header: StoreHeader) -> np.ndarray:
             expected=f"{shape} {header.dtype}",
             found=f"{pixels.shape} {pixels.dtype}",
         )
+    whole = pixels.offset + pixels.nbytes
+    if size != whole:
+        raise damaged(path, "holds more than its pixels", expected=f"{whole:,} bytes", found=f"{size:,} bytes")
     return pixels.view(np.ndarray)
 
 

@@ -91,6 +91,10 @@ def _cut(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
 
+def _append(path: Path, content: bytes) -> None:
+    path.write_bytes(path.read_bytes() + content)
+
+
 def _set_count(store: Path) -> None:
     text = (store / "store.json").read_text()
     (store / "store.json").write_text(text.replace('"count": 135', '"count": 134'))
@@ -116,6 +120,17 @@ def test_damage_is_one_clear_error(packed: tuple[LabelledCrops, Path], damage: C
     with pytest.raises(ManifestError) as caught:
         read_crops(packed[1], None)
     assert str(packed[1]) in str(caught.value.where)
+
+
+@pytest.mark.parametrize("name", ["crops.npy", "index.parquet", "store.json"])
+@pytest.mark.parametrize("content", [b"\0", b"appended by a copy that went wrong" * 100])
+def test_bytes_appended_to_a_file_are_damage_of_that_file(
+    packed: tuple[LabelledCrops, Path], name: str, content: bytes
+) -> None:
+    _append(packed[1] / name, content)
+    with pytest.raises(ManifestError, match="pack the images again") as caught:
+        read_crops(packed[1], None)
+    assert caught.value.where == str(packed[1] / name)
 
 
 def test_scale_is_the_crops_own_where_they_share_one(make_crops: Make, panel3: Panel, tmp_path: Path) -> None:

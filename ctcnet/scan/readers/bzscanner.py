@@ -6,6 +6,7 @@ Rows run in turn to the right and to the left. Often only a part of the tiles wa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ctcnet.scan.readers.bzscanner_tiles import (
     check_assumed_count,
     check_channels_agree,
     is_tile,
+    naming_slideinfo,
     numbered_tiles,
     tile_folder,
     tiles_by_channel,
@@ -70,9 +72,11 @@ def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_si
         check_assumed_count(tiles, numbers, path)
     by_channel = tiles_by_channel(tiles, numbers, path)
     present = [platform.file_channels[index] for index in by_channel]
-    match = match_file_channels(present, panel_or_default(panel, platform, path), platform, path)
-    channels = list(by_channel.values())
-    whole, incomplete = sort_frames([channels[index] for index in match.file_index], folder, path)
+    wanted = panel_or_default(panel, platform, path)
+    with naming_slideinfo(numbers) if assumed else nullcontext():
+        match = match_file_channels(present, wanted, platform, path)
+        channels = list(by_channel.values())
+        whole, incomplete = sort_frames([channels[index] for index in match.file_index], folder, path)
     if assumed:
         check_channels_agree(len(whole), len(incomplete), numbers, path)
     shape = common_shape([files[0] for files in whole.values()], grey_shape, path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +133,25 @@ def check_channels_agree(whole: int, incomplete: int, numbers: TileNumbers, path
     """
     if whole < incomplete:
         raise _grid_error(numbers, f"{whole} frames with the files of all channels, {incomplete} without", path)
+
+
+@contextmanager
+def naming_slideinfo(numbers: TileNumbers) -> Iterator[None]:
+    """Add slideinfo.txt, which would settle it, to what to do about an error that a wrong assumption can cause.
+
+    Args:
+        numbers: with the number of tiles assumed.
+    """
+    try:
+        yield
+    except CartridgeError as error:
+        fix = (
+            f"{error.fix}; {numbers.tiles_per_channel} tiles of each channel are assumed: where the scan has another "
+            "number of them, copy slideinfo.txt with ROWS and COLS together with the tiles"
+        )
+        raise CartridgeError(
+            error.what, where=error.where, expected=error.expected, found=error.found, fix=fix
+        ) from None
 
 
 def _grid_error(numbers: TileNumbers, found: str, path: Path) -> CartridgeError:

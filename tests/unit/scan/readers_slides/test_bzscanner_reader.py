@@ -272,6 +272,24 @@ def test_1000_tiles_of_5_channels_do_not_pass_for_a_part_of_2304(tmp_path: Path)
     assert "1000 tiles in each of 5 channels" in str(caught.value.found)
 
 
+@pytest.mark.parametrize(
+    ("tiles", "per_channel", "what"),
+    [(range(100), 100, "missing: CK, CD45"), (range(5), 2400, "no frame with all its channels")],
+)
+def test_tiles_that_do_not_fit_the_assumed_number_name_slideinfo(tmp_path: Path, tiles, per_channel, what) -> None:
+    for tile in tiles:
+        for channel in range(5):
+            (tmp_path / f"Tile{1 + tile + channel * per_channel:06}.tif").touch()
+    with pytest.raises(CartridgeError, match=what) as caught:
+        open_folder(tmp_path, load_platform("bzscanner"))
+    assert "2304 tiles of each channel are assumed" in str(caught.value.fix)
+    assert "slideinfo.txt" in str(caught.value.fix)
+    (tmp_path / "slideinfo.txt").write_text("ROWS=96\nCOLS=24\n")
+    with pytest.raises(CartridgeError, match=what) as caught:
+        open_folder(tmp_path, load_platform("bzscanner"))
+    assert "slideinfo.txt" not in str(caught.value)
+
+
 def test_most_files_of_a_channel_lost_is_opened_once_the_grid_is_confirmed(tmp_path: Path) -> None:
     write_tiles(tmp_path)
     for tile in range(3, 12):

@@ -128,12 +128,12 @@ def _scan_one(request: ScanRequest, path: Path, name: str, progress: Progress) -
         summary = _scan_or_keep(request, path, name, progress, task)
         row = {"cartridge": name, "status": DONE, **summary, "error": ""}
     except CtcnetError as error:
-        progress.console.print(f"error: {name}: {error}", markup=False, highlight=False, soft_wrap=True)
+        _print_error(error, path, name, progress)
         row = {"cartridge": name, "status": FAILED, "error": str(error)}
     except (OSError, MemoryError) as cause:  # a disk that went away; an image that says that it is huge
         what = "cannot be read or written" if isinstance(cause, OSError) else "needs more memory than there is"
         error = CartridgeError(f"{what} ({cause})", where=path, fix="see to the machine and the files; then --resume")
-        progress.console.print(f"error: {name}: {error}", markup=False, highlight=False, soft_wrap=True)
+        _print_error(error, path, name, progress)
         row = {"cartridge": name, "status": FAILED, "error": str(error)}
     except Exception as error:  # a fault of this program must not lose the other cartridges
         progress.console.print(f"error: {name}: internal error, please report it", markup=False, highlight=False)
@@ -142,6 +142,13 @@ def _scan_one(request: ScanRequest, path: Path, name: str, progress: Progress) -
     finally:
         progress.remove_task(task)
     return row
+
+
+def _print_error(error: CtcnetError, path: Path, name: str, progress: Progress) -> None:
+    """A line on the error stream that names the cartridge once: by its path where the error says that of itself."""
+    says_path = error.where is not None and Path(error.where).is_relative_to(path)
+    words = f"error: {error}" if says_path else f"error: {name}: {error}"
+    progress.console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _scan_or_keep(request: ScanRequest, path: Path, name: str, progress: Progress, task: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 
-from ctcnet.errors import OutputError
+from ctcnet.errors import OutputError, SettingError
 from ctcnet.scan.pipeline.scan_run import result_names
 from ctcnet.simulate.cartridge_writer import write_simulated_cartridge
 
@@ -46,6 +46,19 @@ def test_an_empty_folder_fails_and_the_other_cartridge_is_scanned(scan, cartridg
     assert [row["status"] for row in rows] == ["failed", "done"]
     assert "empty" in rows[0]["error"]
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_error_names_its_cartridge_once(scan, tmp_path, monkeypatch, capsys):
+    def open_wrongly(path, **options):
+        raise SettingError("is wrong", where="--levels")
+
+    monkeypatch.chdir(tmp_path)
+    Path("e").mkdir()
+    assert scan(Path("e"), out=tmp_path / "out") == 1
+    assert "error: e: is an empty folder" in capsys.readouterr().err
+    monkeypatch.setattr("ctcnet.scan.readers.opening.open_cartridge", open_wrongly)
+    assert scan(Path("e"), out=tmp_path / "other") == 1
+    assert "error: e: --levels: is wrong" in capsys.readouterr().err
 
 
 def test_a_missing_frame_reduces_the_area_and_is_said(scan, cartridge, tmp_path):

@@ -26,7 +26,7 @@ from ctcnet.scan.pipeline.prologue import cartridge_levels, describe_levels, lev
 from ctcnet.scan.pipeline.settings import ScanSettings, files_modified, plan_of
 from ctcnet.scan.pipeline.stage_times import StageTimes
 from ctcnet.scan.pipeline.territory import Territories
-from ctcnet.scan.pipeline.work_folder import WorkFolder, sync_folder, write_whole
+from ctcnet.scan.pipeline.work_folder import PLAN_FILE, WorkFolder, sync_folder, write_whole
 from ctcnet.scan.platform import Platform
 
 WORK_FOLDER = ".work"
@@ -79,6 +79,18 @@ def completed_summary(folder: Path) -> dict[str, Any]:
 def completed_plan(folder: Path) -> dict[str, Any]:
     """What decided the results of a cartridge that is complete, see `plan_of`."""
     return _completed(folder)["plan"]
+
+
+def earlier_plan(folder: Path) -> dict[str, Any] | None:
+    """What decided the results that stand in a cartridge's folder, whole or unfinished; None where there are none.
+
+    Raises:
+        OutputError, OSError, ValueError: the file that says so is damaged.
+    """
+    if is_complete(folder):
+        return completed_plan(folder)
+    path = folder / WORK_FOLDER / PLAN_FILE
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _completed(folder: Path) -> dict[str, Any]:

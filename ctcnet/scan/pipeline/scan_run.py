@@ -27,6 +27,7 @@ from ctcnet.scan.pipeline.cartridge_scan import (
     clear_leftovers,
     completed_plan,
     completed_summary,
+    earlier_plan,
     is_complete,
     scan_cartridge,
 )
@@ -97,20 +98,66 @@ def scan_all(request: ScanRequest) -> list[dict[str, Any]]:
         Rows of the summary, in the order of the paths; the status is 'done' or 'failed'.
 
     Raises:
-        OutputError: two cartridges have the same name.
+        OutputError: two cartridges have the same name; or results or unfinished work of other settings stand in OUT,
+            of which then nothing is touched.
     """
     names = result_names(request.paths)
+    whole_before = _whole_before(request, names)
     rows: list[dict[str, Any]] = []
     earlier = _earlier_rows(request.out / SUMMARY_FILE)
     with _progress() as progress:
         whole = progress.add_task("cartridges", total=len(names))
         for path, name in zip(request.paths, names, strict=True):
-            rows.append(_scan_one(request, path, name, progress))
+            rows.append(_scan_one(request, path, name, name in whole_before, progress))
             progress.advance(whole)
             done = {row["cartridge"] for row in rows}
             others = [row for row in earlier if row["cartridge"] not in done]
             write_summary([*rows, *others], request.out / SUMMARY_FILE)
     return rows
+
+
+def _whole_before(request: ScanRequest, names: Sequence[str]) -> set[str]:
+    """Names of the cartridges whose results are whole and those that this run would give.
+
+    A cartridge that cannot be opened, or whose files are no longer those scanned, is left out: its row will say so.
+
+    Raises:
+        OutputError: results or unfinished work of the same files and other settings.
+    """
+    whole = set()
+    for path, name in zip(request.paths, names, strict=True):
+        folder = request.out / name
+        try:
+            earlier = earlier_plan(folder)
+            plan = None if earlier is None else _plan(request, request.open(path))
+        except Exception:  # whatever it is: the other cartridges are scanned, and this one's row will say it
+            continue
+        if earlier is None or plan is None or earlier.get("files_sha256") != plan["files_sha256"]:
+            continue
+        _check_same_plan(earlier, plan, folder)
+        if is_complete(folder):
+            whole.add(name)
+    return whole
+
+
+def _plan(request: ScanRequest, cartridge: Cartridge) -> dict[str, Any]:
+    platform = request.platform or load_platform(cartridge.platform)
+    return plan_of(cartridge, platform, request.predictor.card, request.settings)
+
+
+def _check_same_plan(earlier: dict[str, Any], plan: dict[str, Any], folder: Path) -> None:
+    """Raise OutputError where results of another plan stand in a cartridge's folder; it names what differs."""
+    other = sorted(key for key in plan if earlier.get(key) != plan[key])
+    if not other:
+        return
+    short = [key for key in other if not isinstance(earlier.get(key), dict) and not isinstance(plan[key], dict)]
+    raise OutputError(
+        f"holds results or unfinished work of another scan of this cartridge; these differ: {', '.join(other)}",
+        where=folder,
+        expected=", ".join(f"{key} {earlier.get(key)}" for key in short) or None,
+        found=", ".join(f"{key} {plan[key]}" for key in short) or None,
+        fix="use the same settings and files as before, or another OUT",
+    )
 
 
 def _earlier_rows(path: Path) -> list[dict[str, str]]:
@@ -121,11 +168,14 @@ def _earlier_rows(path: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(stream) if row.get("cartridge")]
 
 
-def _scan_one(request: ScanRequest, path: Path, name: str, progress: Progress) -> dict[str, Any]:
-    """Scan one cartridge; what goes wrong becomes a row of the summary and a line on the error stream."""
+def _scan_one(request: ScanRequest, path: Path, name: str, is_whole: bool, progress: Progress) -> dict[str, Any]:
+    """Scan one cartridge, or keep its results where they are whole.
+
+    What goes wrong becomes a row of the summary and a line on the error stream.
+    """
     task = progress.add_task(name, total=None)
     try:
-        summary = _scan_or_keep(request, path, name, progress, task)
+        summary = _kept(request, name) if is_whole else _scanned(request, path, name, progress, task)
         row = {"cartridge": name, "status": DONE, **summary, "error": ""}
     except CtcnetError as error:
         _print_error(error, path, name, progress)
@@ -151,23 +201,24 @@ def _print_error(error: CtcnetError, path: Path, name: str, progress: Progress) 
     progress.console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
-def _scan_or_keep(request: ScanRequest, path: Path, name: str, progress: Progress, task: Any) -> dict[str, Any]:
+def _kept(request: ScanRequest, name: str) -> dict[str, Any]:
+    """Summary of a cartridge whose results are whole."""
+    folder = request.out / name
+    clear_leftovers(folder)
+    if request.settings.csv:
+        write_missing_csv(folder)
+    return completed_summary(folder)
+
+
+def _scanned(request: ScanRequest, path: Path, name: str, progress: Progress, task: Any) -> dict[str, Any]:
+    """Summary of a cartridge that is scanned now."""
     cartridge = request.open(path)
     platform = request.platform or load_platform(cartridge.platform)
     job = CartridgeJob(cartridge, platform, request.predictor, request.settings, request.out / name)
+    if is_complete(job.folder):  # of other files, or the cartridge could not be opened in `_whole_before`
+        _check_same_plan(completed_plan(job.folder), _plan(request, cartridge), job.folder)
+        return _kept(request, name)
     clear_leftovers(job.folder)
-    if is_complete(job.folder):
-        plan = plan_of(cartridge, platform, request.predictor.card, request.settings)
-        other = sorted(key for key in plan if completed_plan(job.folder).get(key) != plan[key])
-        if other:
-            raise OutputError(
-                f"holds results of another scan of this cartridge; these differ: {', '.join(other)}",
-                where=job.folder,
-                fix="use the same settings and files as before, or another OUT",
-            )
-        if request.settings.csv:
-            write_missing_csv(job.folder)
-        return completed_summary(job.folder)
     progress.update(task, total=len(cartridge.frames))
     return scan_cartridge(
         job,

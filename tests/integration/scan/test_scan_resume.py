@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import signal
 import subprocess
@@ -104,5 +105,38 @@ def test_unfinished_work_of_other_settings_is_refused(two_cartridges, rule_model
     process.kill()
     process.wait()
     other = subprocess.run([*words, "--blood-volume-ml", "5"], capture_output=True, text=True)
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert "blood_volume_ml" in other.stderr
+    assert not (out / "summary.csv").exists()
+
+
+def test_whole_results_of_other_settings_stop_the_run_before_anything_is_touched(
+    scan, two_cartridges, tmp_path, capsys
+):
+    first, second = two_cartridges
+    out = tmp_path / "out"
+    assert scan(first, out=out, options=("--blood-volume-ml", "7.5")) == 0
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*") if path.is_file()}
+    assert scan(second, first, out=out, options=("--resume", "--blood-volume-ml", "5")) == 2
+    message = capsys.readouterr().err
+    assert "these differ: blood_volume_ml" in message
+    assert "expected: blood_volume_ml 7.5" in message
+    assert "found: blood_volume_ml 5.0" in message
+    assert not (out / "second").exists()
+    del before[out / ".lock"]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
+    assert scan(second, first, out=out, options=("--resume", "--blood-volume-ml", "7.5")) == 0
+
+
+def test_other_files_fail_one_cartridge_and_the_others_are_scanned(scan, two_cartridges, tmp_path):
+    changed = Path(shutil.copytree(two_cartridges[0], tmp_path / "first"))
+    out = tmp_path / "out"
+    assert scan(changed, out=out) == 0
+    counts = (out / "first/counts.json").read_bytes()
+    (changed / "note.txt").write_text("of another day")
+    assert scan(changed, two_cartridges[1], out=out, options=("--resume",)) == 1
+    with (out / "summary.csv").open() as stream:
+        rows = {row["cartridge"]: row for row in csv.DictReader(stream)}
+    assert rows["second"]["status"] == "done"
+    assert "these differ: files_sha256" in rows["first"]["error"]
+    assert (out / "first/counts.json").read_bytes() == counts

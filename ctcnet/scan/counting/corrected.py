@@ -68,6 +68,11 @@ class Correction:
             )
 
     @property
+    def expected_sensitivity(self) -> float:
+        """Mean of s over what is not known of it."""
+        return (self.true_positives + 0.5) / (self.positives + 1)
+
+    @property
     def expected_false_calls(self) -> float:
         """Mean of b over what is not known of the rates."""
         return sum(part.mean for part in self.false_calls)
@@ -82,6 +87,19 @@ def correction_of(rates: CallRates, counted: Mapping[str, int]) -> Correction:
     """
     false = (FalseCalls(rate.called, rate.events, counted[name]) for name, rate in rates.false_calls.items())
     return Correction(rates.sensitivity.called, rates.sensitivity.events, tuple(false))
+
+
+def corrected_value(count: int, correction: Correction) -> float:
+    """Estimate of the mean mu by its moments, (k - E[b]) / E[s], and 0 where more false calls are expected than k.
+
+    Args:
+        count: events called.
+        correction: of the model, for what was counted.
+
+    Returns:
+        CTC events in what was counted; lies within `corrected_interval`.
+    """
+    return max(0.0, (count - correction.expected_false_calls) / correction.expected_sensitivity)
 
 
 def corrected_interval(count: int, correction: Correction, level: float = LEVEL) -> tuple[float, float]:

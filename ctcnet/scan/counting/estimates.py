@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ctcnet.errors import SettingError
-from ctcnet.scan.counting.corrected import Correction, corrected_interval, corrected_probability_at_least
+from ctcnet.scan.counting.corrected import (
+    Correction,
+    corrected_interval,
+    corrected_probability_at_least,
+    corrected_value,
+)
 from ctcnet.scan.counting.poisson import LEVEL, poisson_interval, probability_at_least
 
 STANDARD_VOLUME_ML = 7.5
@@ -75,8 +80,8 @@ def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[st
 
     Returns:
         count: int; interval: exact 95 % Poisson interval [low, high]; per_7_5_ml: {value, interval} or None;
-        corrected: {interval, per_7_5_ml_interval, p_at_least} or 'uncorrected'; p_at_least: cut-off (as a text) ->
-        P(mu >= cut-off), None where nothing was counted.
+        corrected: {value, interval, per_7_5_ml_value, per_7_5_ml_interval, p_at_least} or 'uncorrected'; p_at_least:
+        cut-off (as a text) -> P(mu >= cut-off), None where nothing was counted.
     """
     factor = basis.per_standard_volume
     interval = list(poisson_interval(count, LEVEL))
@@ -101,8 +106,11 @@ def estimate(count: int, basis: CountBasis, *, correct: bool = False) -> dict[st
 def _corrected(count: int, means: Mapping[str, float], correction: Correction, factor: float | None) -> dict[str, Any]:
     """The corrected part of an estimate; `means` are the cut-offs as means of what was counted."""
     bounds = list(corrected_interval(count, correction, LEVEL))
+    value = corrected_value(count, correction)
     return {
+        "value": value,
         "interval": bounds,
+        "per_7_5_ml_value": None if factor is None else factor * value,
         "per_7_5_ml_interval": None if factor is None else [factor * bound for bound in bounds],
         "p_at_least": {name: corrected_probability_at_least(count, mean, correction) for name, mean in means.items()},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from ctcnet.labels import CONTAINS_CTC
 from ctcnet.scan.cartridge import Note
 from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
-from ctcnet.scan.counting.estimates import CountBasis
+from ctcnet.scan.counting.estimates import UNCORRECTED, CountBasis
 from ctcnet.scan.measure.chance_contacts import contact_counts
 from ctcnet.scan.pipeline.cartridge_score import score_text, score_to_dict
 from ctcnet.scan.pipeline.finishing import EVENTS_FILE, EventWriter, FinishInput, WrittenEvents
@@ -266,14 +266,10 @@ def _summary(
     area: dict[str, float],
     notes: list[Note],
 ) -> dict[str, Any]:
-    ctc = counts[CONTAINS_CTC]
     counted = columns["counted"].astype(bool)
     leukocytes = counts["classes"].get("leukocyte")
     return {
-        "ctc_events": "" if ctc is None else ctc["count"],
-        "ctc_interval_low": "" if ctc is None else round(ctc["interval"][0], 2),
-        "ctc_interval_high": "" if ctc is None else round(ctc["interval"][1], 2),
-        **_per_volume(None if ctc is None else ctc["per_7_5_ml"]),
+        **ctc_figures(counts[CONTAINS_CTC]),
         "for_review": counts["for_review"],
         "unassigned": counts["unassigned"],
         "cells": int((counted & (columns["kind"] != "object")).sum()),
@@ -285,13 +281,28 @@ def _summary(
     }
 
 
-def _per_volume(figures: dict[str, Any] | None) -> dict[str, float]:
-    """CTC events per 7.5 mL with their interval; nothing where the blood volume is not known."""
-    if figures is None:
+def ctc_figures(ctc: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Columns of the summary on events that contain a CTC; only those that are known.
+
+    Args:
+        ctc: count with what belongs beside it, see `ctcnet.scan.counting.estimates.estimate`; None where the model has
+            no class with a CTC.
+    """
+    if ctc is None:
         return {}
-    low, high = (round(bound, 2) for bound in figures["interval"])
-    return {
-        "ctc_per_7_5_ml": round(figures["value"], 2),
-        "ctc_per_7_5_ml_low": low,
-        "ctc_per_7_5_ml_high": high,
-    }
+    low, high = (round(bound, 2) for bound in ctc["interval"])
+    figures = {"ctc_events": ctc["count"], "ctc_interval_low": low, "ctc_interval_high": high}
+    volume, corrected = ctc["per_7_5_ml"], ctc["corrected"]
+    if volume is not None:
+        figures |= _with_interval("ctc_per_7_5_ml", volume["value"], volume["interval"])
+    if corrected != UNCORRECTED:
+        figures |= _with_interval("ctc_corrected", corrected["value"], corrected["interval"])
+        if volume is not None:
+            per_volume = corrected["per_7_5_ml_value"], corrected["per_7_5_ml_interval"]
+            figures |= _with_interval("ctc_corrected_per_7_5_ml", *per_volume)
+    return figures
+
+
+def _with_interval(name: str, value: float, interval: Sequence[float]) -> dict[str, float]:
+    """A figure and the bounds of its interval as columns of the summary."""
+    return {name: round(value, 2), f"{name}_low": round(interval[0], 2), f"{name}_high": round(interval[1], 2)}

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ from ctcnet.scan.platform import Platform, load_platform
 SUMMARY_FILE = "summary.csv"
 SUMMARY_COLUMNS: tuple[str, ...] = (
     "cartridge", "status", "ctc_events", "ctc_interval_low", "ctc_interval_high", "ctc_per_7_5_ml",
-    "ctc_per_7_5_ml_low", "ctc_per_7_5_ml_high", "for_review", "unassigned", "cells", "leukocytes", "frames",
-    "frames_missing", "counted_area_mm2", "warnings", "error",
+    "ctc_per_7_5_ml_low", "ctc_per_7_5_ml_high", "ctc_corrected", "ctc_corrected_low", "ctc_corrected_high",
+    "ctc_corrected_per_7_5_ml", "ctc_corrected_per_7_5_ml_low", "ctc_corrected_per_7_5_ml_high", "for_review",
+    "unassigned", "cells", "leukocytes", "frames", "frames_missing", "counted_area_mm2", "warnings", "error",
 )  # fmt: skip
 PLAIN_WIDTH = 140
 """Characters in a line of the summary where the output is no terminal."""
@@ -242,16 +243,26 @@ def write_summary(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def print_summary(rows: Sequence[dict[str, Any]]) -> None:
-    """Print the summary as a table."""
-    table = Table("cartridge", "status", "CTC events", "95 %", "review", "unassigned", "cells", "frames", "warnings")
+    """Print the summary as a table; corrected counts have a column where there are any."""
+    corrected = ["corrected (95 %)"] if any("ctc_corrected" in row for row in rows) else []
+    others = ("review", "unassigned", "cells", "frames", "warnings")
+    table = Table("cartridge", "status", "CTC events", "95 %", *corrected, *others)
     for row in rows:
         done = row["status"] == DONE
-        interval = f"{row['ctc_interval_low']} to {row['ctc_interval_high']}" if done else ""
+        interval = _range(row, "ctc_interval")
         frames = f"{row['frames']} ({row['frames_missing']} missing)" if done else ""
         figures = [str(row[key]) for key in ("for_review", "unassigned", "cells")] if done else [""] * 3
         first_line = str(row["error"]).splitlines()[0] if row["error"] else ""
-        ctcs = str(row["ctc_events"]) if done else ""
+        ctcs = str(row.get("ctc_events", ""))
+        if corrected:
+            words = f"{row['ctc_corrected']} ({_range(row, 'ctc_corrected')})" if "ctc_corrected" in row else ""
+            figures = [words, *figures]
         table.add_row(
             row["cartridge"], row["status"], ctcs, interval, *figures, frames, escape(row.get("warnings", first_line))
         )
     Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
+
+
+def _range(row: Mapping[str, Any], name: str) -> str:
+    """An interval of the summary in words, '' where it is not known."""
+    return f"{row[f'{name}_low']} to {row[f'{name}_high']}" if f"{name}_low" in row else ""

@@ -17,7 +17,7 @@ from ctcnet.scan.counting.estimates import check_blood_volume
 from ctcnet.scan.platform import Platform
 from ctcnet.settings_file import check_keys
 
-PLAN_FORMAT = 3
+PLAN_FORMAT = 4
 LARGEST_COUNT, LEAST_SCALE = 65535, 0.01
 """Counts of a 16-bit camera, and a scale far below that of any stain."""
 

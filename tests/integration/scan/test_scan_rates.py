@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -93,6 +94,30 @@ def test_scan_corrects_its_count_and_says_by_what(laboratory: Path, cartridge: P
     assert ", by rates of simulated cells" in page
     assert "Thresholds of the marker calls" in page
     assert "uncorrected" in (tmp_path / "plain/cartridge/report.html").read_text()
+
+
+def test_summary_has_the_corrected_count_where_there_is_one(
+    laboratory: Path, cartridge: Path, scan, tmp_path: Path, capsys
+) -> None:
+    options = ("--blood-volume-ml", "3.75")
+    assert scan(cartridge, out=tmp_path / "rated", model=laboratory / "rated.onnx", options=options) == 0
+    printed = capsys.readouterr().out
+    assert scan(cartridge, out=tmp_path / "plain", model=laboratory / "model.onnx") == 0
+    assert "corrected (95" not in capsys.readouterr().out
+    rated, plain = (_summary(tmp_path / name) for name in ("rated", "plain"))
+    corrected = json.loads((tmp_path / "rated/cartridge/counts.json").read_text())["contains_ctc"]["corrected"]
+    for name, factor in (("ctc_corrected", 1), ("ctc_corrected_per_7_5_ml", 2)):
+        expected = [factor * figure for figure in (corrected["value"], *corrected["interval"])]
+        found = [float(rated[key]) for key in (name, f"{name}_low", f"{name}_high")]
+        assert found == pytest.approx(expected, abs=0.0051)
+    assert f"{rated['ctc_corrected']} ({rated['ctc_corrected_low']} to {rated['ctc_corrected_high']})" in printed
+    assert {value for key, value in plain.items() if key.startswith("ctc_corrected")} == {""}
+
+
+def _summary(out: Path) -> dict[str, str]:
+    with (out / "summary.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    return row
 
 
 def test_rates_measured_with_other_levels_than_the_scan_leave_it_uncorrected(

@@ -15,6 +15,7 @@ from ctcnet.scan.counting.corrected import (
     FalseCalls,
     corrected_interval,
     corrected_probability_at_least,
+    corrected_value,
     correction_of,
     probability_of_so_few,
 )
@@ -53,6 +54,20 @@ def test_interval_is_ordered_and_wider_with_a_worse_model(found: int, missed: in
     low, high = corrected_interval(count, correction)
     assert 0 <= low <= count / (found / (found + missed)) <= high * 1.5
     assert corrected_interval(count, _one(found, found + missed + 5, 0, 10))[1] > high
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 60), st.integers(0, 20), st.integers(0, 30), st.integers(0, 40), st.integers(1, 100))
+def test_value_lies_within_its_interval(found: int, missed: int, count: int, calls: int, rate: int) -> None:
+    correction = _one(found, found + missed, calls, rate)
+    low, high = corrected_interval(count, correction)
+    assert low <= corrected_value(count, correction) <= high
+
+
+def test_value_is_that_of_the_moments() -> None:
+    assert corrected_value(7, PERFECT) == pytest.approx(7, rel=1e-6)
+    assert corrected_value(20, USUAL) == pytest.approx((20 - 5.5 / 10) / (90.5 / 101), rel=1e-12)
+    assert corrected_value(1, _one(95, 100, 40, 10)) == 0
 
 
 def test_calls_that_false_ones_explain_leave_no_lower_bound() -> None:

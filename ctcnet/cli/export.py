@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         opset=args.opset,
         input_dtype=args.input_dtype,
         overwrite=args.overwrite,
-        reduction=reduction(args, panel, predictor.card),
+        reduction=reduction(args, panel, predictor),
     )
     print(
         f"wrote {result.model} ({result.model.stat().st_size / 1e6:.2f} MB), {result.card.name}, {result.readme.name}"
@@ -93,7 +93,7 @@ def _export_frame(args: argparse.Namespace, path: Path, panel: Panel | None) -> 
         platform=platform,
         pixel_size_um=size_um,
         overwrite=args.overwrite,
-        reduction=reduction(args, panel, predictor.card),
+        reduction=reduction(args, panel, predictor),
     )
     print(
         f"wrote {result.model} ({result.model.stat().st_size / 1e6:.2f} MB), {result.card.name}, {result.readme.name}"

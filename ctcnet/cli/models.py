@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctcnet.crops.source_kind import is_store
 from ctcnet.crops.store import read_header
@@ -25,6 +25,9 @@ from ctcnet.training.shipped_weights import (
     shipped_words,
     specialised_sha256,
 )
+
+if TYPE_CHECKING:
+    from ctcnet.export.crop_graph import ExportablePredictor
 
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 BEST_CHECKPOINT = "best.ckpt"
@@ -150,7 +153,9 @@ def model_sha256(path: Path, card: ModelCard) -> str:
     return sha256(calibration.encode()).hexdigest()
 
 
-def load_shipped(path: Path, panel: Panel | None, device: str = "cpu", threads: int | None = None) -> Predictor:
+def load_shipped(
+    path: Path, panel: Panel | None, device: str = "cpu", threads: int | None = None
+) -> ExportablePredictor:
     """Specialise a shipped model to a panel and print what it cannot tell apart there.
 
     Args:
@@ -202,7 +207,7 @@ def served_panel(path: Path, name: str | None, source: str | Path) -> Panel | No
     return read_header(Path(source)).panel
 
 
-def load_checkpoint(path: Path, device: str = "cpu", threads: int | None = None) -> Predictor:
+def load_checkpoint(path: Path, device: str = "cpu", threads: int | None = None) -> ExportablePredictor:
     """Load a checkpoint with torch; arguments and errors as in `load_predictor`."""
     torch = import_extra("torch", "train")
     checkpoint = import_extra("ctcnet.training.checkpoint", "train")

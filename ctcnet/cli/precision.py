@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ctcnet.cli.models import is_shipped, panel_of_images
 from ctcnet.errors import ManifestError, SettingError
-from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel
 
 if TYPE_CHECKING:
+    from ctcnet.export.crop_graph import ExportablePredictor
     from ctcnet.export.precision import Reduced, Reduction
 
 SIMULATED = "simulated"
@@ -59,21 +59,24 @@ def check_precision(args: argparse.Namespace, path: Path) -> None:
         raise ManifestError("there is no such file or folder", where=args.int8, fix="check the path")
 
 
-def reduction(args: argparse.Namespace, panel: Panel | None, card: ModelCard) -> Reduction | None:
+def reduction(args: argparse.Namespace, panel: Panel | None, predictor: ExportablePredictor) -> Reduction | None:
     """What the options ask for, with the crops read or simulated; None for float32.
 
     Args:
         args: with those of `add_precision_options`.
         panel: that a shipped model is to serve; None for a checkpoint.
-        card: the model's.
+        predictor: the model, a loaded checkpoint on the CPU.
 
     Raises:
+        SettingError: an unknown layer to keep in float32; said before any crop is read.
         CtcnetError: the crops cannot be read or are too few.
     """
-    from ctcnet.export.precision import Reduction
+    from ctcnet.export.precision import Reduction, check_keep_float
     from ctcnet.export.reference_crops import divide, read_reference_crops
 
-    kept = tuple(args.keep_float)
+    card, kept = predictor.card, tuple(args.keep_float)
+    if kept:
+        check_keep_float(predictor, kept)
     if args.int8 is None:
         return Reduction("fp16", None, kept) if args.fp16 else None
     if args.int8 == SIMULATED:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ctcnet.contract.golden_sample import check_golden
 from ctcnet.contract.sbom import sbom_path
 from ctcnet.errors import OutputError, SettingError
-from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
+from ctcnet.export.crop_graph import ExportablePredictor
 from ctcnet.export.golden_crops import golden_sample
 from ctcnet.export.onnx_file import metadata, trace, write_model
 from ctcnet.export.parity import LARGEST_DIFFERENCE, Parity, check_parity
@@ -97,9 +96,7 @@ def write_crop_graph(
         SettingError, ModelPanelError, ParityError, ContractError: as `export_predictor`.
     """
     card = predictor.card
-    with torch.no_grad():
-        graph = CropGraph(predictor.network.deployable(), card, predictor.atypicality)
-        model = trace(graph, card, opset, input_dtype)
+    model = trace(predictor, opset, input_dtype)
     dtype = np.dtype(input_dtype)
     golden = golden_sample(predictor, dtype, LARGEST_DIFFERENCE)
 

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import onnx
-import torch
 
 from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
 from ctcnet.errors import SettingError
-from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
+from ctcnet.export.crop_graph import ExportablePredictor
 from ctcnet.export.export import check_export_output, new_model_files, write_card, write_crop_graph
 from ctcnet.export.frame_graph.graph import build_frame_graph
 from ctcnet.export.frame_parity import FrameParity, check_frame_parity
@@ -107,9 +106,7 @@ def _crop_graph(
         where: file that errors name.
     """
     if reduction is None:
-        with torch.no_grad():
-            graph = CropGraph(predictor.network.deployable(), predictor.card, predictor.atypicality)
-            return trace(graph, predictor.card, OPSET, "float32"), predictor, None
+        return trace(predictor, OPSET, "float32"), predictor, None
     _, reduced = write_crop_graph(predictor, path, where, OPSET, "float32", reduction)
     return onnx.load(str(path)), OnnxPredictor(path, SessionSettings(threads=1)), reduced
 

@@ -15,7 +15,7 @@ import torch
 
 from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
 from ctcnet.errors import SettingError
-from ctcnet.export.crop_graph import CropGraph
+from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
 from ctcnet.export.made_with import made_with
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
@@ -34,8 +34,13 @@ LEAST_ONNXRUNTIME = "1.17"
 INPUT_DTYPES = {"uint16": torch.uint16, "float32": torch.float32}
 
 
-def trace(graph: CropGraph, card: ModelCard, opset: int, input_dtype: str) -> onnx.ModelProto:
-    """ONNX model of a graph, its batch axis dynamic, its IR version lowered; unchecked and without metadata.
+def trace(predictor: ExportablePredictor, opset: int, input_dtype: str) -> onnx.ModelProto:
+    """ONNX model of a checkpoint's crop graph: batch axis dynamic, IR version lowered; unchecked, without metadata.
+
+    Args:
+        predictor: a loaded checkpoint on the CPU.
+        opset: one of `OPSETS`.
+        input_dtype: type of the graph's crops, one of `INPUT_DTYPES`.
 
     Raises:
         SettingError: opset or input type is none of those on offer.
@@ -44,11 +49,13 @@ def trace(graph: CropGraph, card: ModelCard, opset: int, input_dtype: str) -> on
         raise SettingError("opset cannot be written", expected=" or ".join(map(str, OPSETS)), found=str(opset))
     if input_dtype not in INPUT_DTYPES:
         raise SettingError("unknown input type", expected=" or ".join(INPUT_DTYPES), found=input_dtype)
+    card = predictor.card
     channels, side = len(card.panel.channels), card.crop_size_px
     # a batch of 1 would be specialised to 1
     crops = torch.zeros(2, channels, side, side, dtype=INPUT_DTYPES[input_dtype])
     levels = torch.full((channels,), torch.nan)
-    with quiet():
+    with torch.no_grad(), quiet():
+        graph = CropGraph(predictor.network.deployable(), card, predictor.atypicality)
         program = torch.onnx.export(
             graph.eval(),
             (crops, levels, levels.clone()),

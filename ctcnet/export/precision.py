@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ctcnet.export.crop_graph import ExportablePredictor
 from ctcnet.export.half import to_float16
 from ctcnet.export.layers import check_kept, convolutions, reducible
-from ctcnet.export.onnx_file import write_model
+from ctcnet.export.onnx_file import OPSETS, trace, write_model
 from ctcnet.export.parity import random_crops
 from ctcnet.export.precision_gate import Gate, check_gate, compare
 from ctcnet.export.quantise import Quantiser
@@ -77,6 +78,19 @@ class Reduced:
     calibration_crops: int
     groups: tuple[int, int]
     speed: Speed
+
+
+def check_keep_float(predictor: ExportablePredictor, names: Iterable[str]) -> None:
+    """Look for layers to keep in float32 before the crops are read that the reduction needs.
+
+    Args:
+        predictor: a loaded checkpoint on the CPU.
+        names: of the layers.
+
+    Raises:
+        SettingError: a layer of that name is none that could be reduced.
+    """
+    check_kept(names, reducible(trace(predictor, OPSETS[0], "float32").graph))
 
 
 def write_reduced(

@@ -139,3 +139,16 @@ def test_what_cannot_be_is_one_clear_error(checkpoint, manifest, tmp_path, capsy
     assert message.startswith("error: ") or "\nerror: " in message
     assert expected in message
     assert not out.exists() or list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("frame", [(), ("--frame", "--pixel-size-um", "0.64")])
+def test_an_unknown_layer_is_refused_before_the_crops_are_read(checkpoint, tmp_path, monkeypatch, capsys, frame):
+    def read(*_):
+        raise AssertionError("crops were read")
+
+    monkeypatch.setattr("ctcnet.export.reference_crops.read_reference_crops", read)
+    words = ["export", str(checkpoint), "-o", str(tmp_path / "m.onnx"), "--int8", str(tmp_path), *frame]
+    assert main([*words, "--keep-float", "head"]) == 2
+    assert "no layer of this name" in capsys.readouterr().err
+    with pytest.raises(AssertionError, match="crops were read"):
+        main([*words, "--keep-float", "backbone.convolutions.2.0"])

@@ -110,8 +110,9 @@ def main() -> None:
         found = digests(out)
         same = found == reference
         different += not same
-        words = ", ".join(f"{moment:.1f}" for moment in moments) or "never, it had ended"
-        print(f"round {rounds}: killed after {words} s: {'same bytes' if same else 'DIFFERENT'}", flush=True)
+        words = ", ".join(f"{moment:.1f} s" for moment in moments)
+        fate = f"killed after {words}" if moments else "ended before its kill"
+        print(f"round {rounds}: {fate}: {'same bytes' if same else 'DIFFERENT'}", flush=True)
         if not same:
             names = sorted(name for name in {*found, *reference} if found.get(name) != reference.get(name))
             print("  " + ", ".join(names), flush=True)

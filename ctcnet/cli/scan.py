@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from ctcnet.scan.pipeline.settings import ScanSettings, read_levels
     from ctcnet.scan.platform import load_platform
     from ctcnet.scan.readers.opening import open_cartridge, wanted_layout
+    from ctcnet.scan.readers.panel_choice import LARGEST_PIXEL_UM, SMALLEST_PIXEL_UM
 
     use_one_heap()
     model_path = find_model(args.model)
@@ -70,12 +71,13 @@ def run(args: argparse.Namespace) -> int:
     wanted = wanted_layout(args.layout, platform, args.pattern)
     if platform is not None:
         check_detection_values(platform.detection)
-    if args.pixel_size_um is not None and not 0.05 < args.pixel_size_um < 5:
+    if args.pixel_size_um is not None and not SMALLEST_PIXEL_UM < args.pixel_size_um < LARGEST_PIXEL_UM:
         raise SettingError(
             "is no pixel size of a microscope",
             where="--pixel-size-um",
-            expected="0.05 to 5",
+            expected=f"more than {SMALLEST_PIXEL_UM:g} and less than {LARGEST_PIXEL_UM:g} um per pixel",
             found=str(args.pixel_size_um),
+            fix="give what the scanner or its camera states",
         )
     levels = None if args.levels is None else read_levels(args.levels)
     served = panel

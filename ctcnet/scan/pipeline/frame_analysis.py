@@ -28,7 +28,7 @@ from ctcnet.scan.preprocess.quality import frame_quality
 from ctcnet.scan.preprocess.registration import ChannelShifts, measure_shifts, undo_shifts
 from ctcnet.scan.preprocess.spillover import unmixing_matrix
 
-MOST_CROPS_KEPT = 4096
+MOST_CROPS_WAITING = 4096
 """Crops of one frame that wait for those of its unit; more are classified at once, so that memory stays bounded."""
 
 SEAM_UM = 3.0
@@ -101,7 +101,7 @@ class FrameAnalyser:
         margin = territories.margin_px
         largest = (len(roles), cartridge.frame_height_px + margin, cartridge.frame_width_px + margin)
         self.canvases = CanvasMemory(largest, self._device)
-        self._measured: dict[int, ChannelShifts] = {}
+        self._remembered: dict[int, ChannelShifts] = {}
         unmixing = unmixing_matrix(platform, cartridge.panel)
         identity = np.allclose(unmixing, np.eye(len(roles)))
         self._unmixing = None if identity else torch.as_tensor(unmixing, dtype=torch.float32, device=self._device)
@@ -129,7 +129,7 @@ class FrameAnalyser:
         if self._unmixing is not None:
             counts.copy_(torch.einsum("ij,jhw->ihw", self._unmixing, counts).clamp_min_(0))
         off_rim = self._cover_rim(index, counts)
-        shifts = shifts or self._measured.pop(index, None)
+        shifts = shifts or self._remembered.pop(index, None)
         if shifts is None:
             shifts = measure_shifts(
                 counts, self.cartridge.panel.roles, self.cartridge.pixel_size_um, self.platform.registration
@@ -142,7 +142,7 @@ class FrameAnalyser:
 
     def remember(self, index: int, shifts: ChannelShifts) -> None:
         """Take these shifts when the frame `index` is made ready the next time: they were measured on it already."""
-        self._measured[index] = shifts
+        self._remembered[index] = shifts
 
     def _cover_rim(self, index: int, counts: Tensor) -> Tensor:
         """Lay the frame's median over the bright rim of the cartridge; (H, W) bool, where there is none."""
@@ -233,18 +233,18 @@ class FrameAnalyser:
             self.times.add("cutting", perf_counter() - start)
             return crops
 
-        if len(kept) <= MOST_CROPS_KEPT:
+        if len(kept) <= MOST_CROPS_WAITING:
             return cut(kept), None
 
         def classify(first: int) -> CropAnswers:
-            stop = first + MOST_CROPS_KEPT
+            stop = first + MOST_CROPS_WAITING
             crops = cut(kept[first:stop])
             start = perf_counter()
             found = classifier.classify([crops], rows_within(sampled, first, stop))
             self.times.add("network", perf_counter() - start)
             return found
 
-        return cut(kept[:0]), join([classify(first) for first in range(0, len(kept), MOST_CROPS_KEPT)])
+        return cut(kept[:0]), join([classify(first) for first in range(0, len(kept), MOST_CROPS_WAITING)])
 
     def _counted_area_um2(self, place: Place, prepared: PreparedFrame) -> float:
         there = {(other.row, other.column) for other in self.territories.places if other.frame is not None}

@@ -14,7 +14,7 @@ from ctcnet.scan.results.gallery import MOST_EVENTS
 CROP_COLUMN = "crop"
 """Column of a unit: a crop's uint16 counts as bytes, (C, S, S) with the cartridge's channels, or null."""
 
-MOST_CROPS = 64
+MOST_CROPS_PER_UNIT = 64
 """Crops that a unit keeps at most; where units are so few that the gallery needs more, there are few frames to read."""
 
 
@@ -28,7 +28,7 @@ def likeliest(p_contains_ctc: np.ndarray, has_crop: np.ndarray, units: int) -> n
     """
     rows = np.flatnonzero(has_crop)
     order = np.argsort(-np.nan_to_num(p_contains_ctc[rows], nan=-1.0), kind="stable")
-    return rows[order[: min(MOST_CROPS, -(-2 * MOST_EVENTS // units))]]
+    return rows[order[: min(MOST_CROPS_PER_UNIT, -(-2 * MOST_EVENTS // units))]]
 
 
 def crop_column(

@@ -72,7 +72,7 @@ def test_a_crowded_frame_keeps_the_embeddings_of_the_same_cells(scan, cartridge_
     monkeypatch.setattr(WorkFolder, "write_unit", watched)
     monkeypatch.setattr(cartridge_score, "SAMPLED_CELLS", 12)  # 2 of each frame
     for name, most in (("waiting", 4096), ("crowded", 7)):
-        monkeypatch.setattr(frame_analysis, "MOST_CROPS_KEPT", most)
+        monkeypatch.setattr(frame_analysis, "MOST_CROPS_WAITING", most)
         assert scan(cartridge_source, out=tmp_path / name) == 0
     first, second = dict(kept[:2]), dict(kept[2:])
     assert sum(value is not None for column in first.values() for value in column) == 12

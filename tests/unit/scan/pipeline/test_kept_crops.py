@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from ctcnet.scan.pipeline.crop_answers import CropAnswers
-from ctcnet.scan.pipeline.kept_crops import CROP_COLUMN, MOST_CROPS, crop_column, kept_crops, likeliest
+from ctcnet.scan.pipeline.kept_crops import CROP_COLUMN, MOST_CROPS_PER_UNIT, crop_column, kept_crops, likeliest
 from ctcnet.scan.pipeline.work_folder import WorkFolder
 from ctcnet.scan.results.gallery import MOST_EVENTS
 
@@ -40,7 +40,7 @@ def frame(count: int, seed: int, classified: bool = False) -> Any:
 def test_no_event_left_out_is_likelier(p: np.ndarray, units: int, random: Any) -> None:
     at_hand = np.array([random.random() < 0.7 for _ in p], dtype=bool)
     rows = likeliest(p, at_hand, units)
-    assert len(rows) == min(at_hand.sum(), MOST_CROPS, -(-2 * MOST_EVENTS // units))
+    assert len(rows) == min(at_hand.sum(), MOST_CROPS_PER_UNIT, -(-2 * MOST_EVENTS // units))
     assert len(set(rows.tolist())) == len(rows)
     assert at_hand[rows].all()
     left_out = np.setdiff1d(np.flatnonzero(at_hand), rows)

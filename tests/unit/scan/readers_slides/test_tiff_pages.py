@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import imagecodecs
 import numpy as np
@@ -17,12 +18,15 @@ from ctcnet.scan.readers.tiff_pages import opened_tiff, read_page
 pytestmark = pytest.mark.unit
 
 
-def written(path: Path, dtype: str, **options: object) -> np.ndarray:
+def written(
+    path: Path, dtype: str, byteorder: str = "<", predictor: int | None = None, rowsperstrip: int | None = None
+) -> np.ndarray:
     """Three pages of noise, (3, 41, 27)."""
     planes = np.random.default_rng(0).poisson(90, (3, 41, 27)).astype(dtype)
-    with tifffile.TiffWriter(path, byteorder=options.pop("byteorder", "<")) as tif:  # type: ignore[arg-type]
+    shared: Any = {"compression": "lzw", "photometric": "minisblack", "contiguous": False}
+    with tifffile.TiffWriter(path, byteorder=cast(Any, byteorder)) as tif:
         for plane in planes:
-            tif.write(plane, compression="lzw", photometric="minisblack", contiguous=False, **options)  # type: ignore[arg-type]
+            tif.write(plane, predictor=predictor, rowsperstrip=rowsperstrip, **shared)
     return planes
 
 
@@ -44,8 +48,7 @@ def read(path: Path) -> np.ndarray:
 def test_pages_are_those_written(
     tmp_path: Path, dtype: str, byteorder: str, predictor: int | None, rowsperstrip: int | None
 ) -> None:
-    options = {"byteorder": byteorder, "predictor": predictor, "rowsperstrip": rowsperstrip}
-    planes = written(tmp_path / "frame.tif", dtype, **options)
+    planes = written(tmp_path / "frame.tif", dtype, byteorder, predictor, rowsperstrip)
     np.testing.assert_array_equal(read(tmp_path / "frame.tif"), planes)
 
 

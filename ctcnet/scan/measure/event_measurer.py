@@ -20,8 +20,11 @@ from ctcnet.scan.measure.patches import (
     barred,
     clear_outermost,
     cut_patches,
+    exceeds,
+    pixel_count,
     smooth,
     squared_distance,
+    weight,
     weighted_sum,
 )
 
@@ -69,8 +72,8 @@ LEAST_RADIUS_UM, LARGEST_RADIUS_UM = 3.0, 12.0
 SATURATED_SHARE = 0.995
 """A pixel at this share of full scale is saturated; below 1 because shifts are undone by interpolation."""
 
-CHUNK_BYTES = {"cpu": 3_000_000, "cuda": 400_000_000}
-"""Memory of one chunk's patches: what stays in a core's cache, or what fills a GPU."""
+CHUNK_BYTES = {"cpu": 6_000_000, "cuda": 400_000_000}
+"""Memory of one chunk's patches: what stays in a processor's cache, or what fills a GPU."""
 
 
 class Events(Protocol):
@@ -171,8 +174,8 @@ class EventMeasurer:
             later = [waiting[~np.isin(waiting, now)]]
             patch_bytes = 4 * len(self.panel.channels) * (2 * half_px + 1) ** 2
             chunk = max(1, CHUNK_BYTES.get(self.device.type, CHUNK_BYTES["cpu"]) // patch_bytes)
-            for start in range(0, len(now), chunk):
-                which = now[start : start + chunk]
+            chunks = -(-len(now) // chunk)
+            for which in np.array_split(now, chunks) if chunks else ():
                 values, cut_off = self._measure_chunk(frame, which, half_px, noise)
                 done = np.ones(len(which), bool) if largest else ~cut_off
                 for name, value in values.items():
@@ -196,24 +199,24 @@ class EventMeasurer:
         own = clear_outermost(own_territory(place))
         distance = squared_distance(place.x, place.y, place.height, place.width)
         seed_px = (place.radius / 2).clamp_min(SEED_UM / self.pixel_size_um)
-        seeds = (distance <= seed_px.square()[:, None, None]) & own
-        disc = (distance <= (place.radius + gap_px).square()[:, None, None]) & own
+        seeds = own & ~exceeds(distance, seed_px.square()[:, None, None])
+        disc = own & ~exceeds(distance, (place.radius + gap_px).square()[:, None, None])
         level = smooth(counts)
         peak = self._peak(level, disc)
         share = counts.new_full((len(counts), 1), STAIN_SHARE)
         share[self._nucleus] = NUCLEUS_SHARE
         threshold = torch.maximum(share * peak, LEAST_SNR * noise[:, None])
-        positive = (level > threshold[:, :, None, None]) & own
-        without = torch.from_numpy(frame.no_nucleus[which]).to(self.device)
-        positive[self._nucleus] &= ~without[:, None, None]
+        positive = exceeds(level, threshold[:, :, None, None])
+        positive &= own
+        without = torch.from_numpy(np.flatnonzero(frame.no_nucleus[which])).to(self.device)
+        positive[self._nucleus].index_fill_(0, without, False)
         nucleus, cell = self._connected(positive, seeds)
         values = self._shape(nucleus, cell, level[self._nucleus])
         values["nucleus_in_ck"] = self._nucleus_in_ck(nucleus, level, peak, noise)
-        pixels = cell | (seeds & ~cell.flatten(1).any(1)[:, None, None])
-        values |= self._stain(counts, pixels, background, noise)
-        area = (positive & cell).float().sum((2, 3)) * self.pixel_size_um**2
-        values |= self._columns("positive_area_um2", area)
-        return values, (patches.rim & cell).flatten(1).any(1).cpu().numpy()
+        empty = (pixel_count(cell) == 0).nonzero().squeeze(1)
+        values |= self._stain(counts, cell.index_copy(0, empty, seeds[empty]), background, noise)
+        values |= self._columns("positive_area_um2", pixel_count(positive & cell) * self.pixel_size_um**2)
+        return values, patches.cut_off(cell).cpu().numpy()
 
     def _peak(self, level: Tensor, disc: Tensor) -> Tensor:
         """Peak of each stain in each event, (C, N).
@@ -221,10 +224,11 @@ class EventMeasurer:
         The nucleus' peak is its maximum after smoothing. The other stains come in rings, crescents and specks, where
         one bright speck must not hide the rest: theirs is the mean of the pixels above the mean.
         """
-        mean = weighted_sum(level, disc.float()) / disc.sum((1, 2)).clamp_min(1)
-        above = (level - mean[:, :, None, None]).relu_().mul_(disc.float())
-        peak = mean + above.sum((2, 3)) / above.sign().sum((2, 3)).clamp_min(1)
-        peak[self._nucleus] = (level[self._nucleus] + barred(disc, -torch.inf)).amax((1, 2))
+        inside = weight(disc)
+        mean = weighted_sum(level, inside) / pixel_count(disc).clamp_min(1)
+        above = (level - mean[:, :, None, None]).relu_().mul_(inside)
+        peak = mean + above.sum((2, 3)) / above.sign_().sum((2, 3)).clamp_min(1)
+        peak[self._nucleus] = (level[self._nucleus] + barred(inside)).amax((1, 2))
         return peak
 
     def _connected(self, positive: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,13 +240,12 @@ class EventMeasurer:
         stained = opened(bodies, self._opening_px)
         for channel in (self._nucleus, *self._platelet):
             stained = stained | masks[channel]
-        allowed = nucleus + 2 * stained
-        reached = flood(seeds.to(torch.uint8) * 3, allowed)
-        return (reached & 1).bool(), (reached & 2).bool()
+        reached = flood(seeds.view(torch.uint8) * 3, nucleus + 2 * stained)
+        return (reached & 1).view(torch.bool), (reached >> 1).view(torch.bool)
 
     def _shape(self, nucleus: Tensor, cell: Tensor, stain: Tensor) -> dict[str, np.ndarray]:
         pixel_um2 = self.pixel_size_um**2
-        area_px, nucleus_px = cell.float().sum((1, 2)), nucleus.float().sum((1, 2))
+        area_px, nucleus_px = pixel_count(cell), pixel_count(nucleus)
         circularity = 4 * np.pi * area_px / perimeter_px(cell).square()
         tensors = {
             "area_um2": area_px * pixel_um2,
@@ -259,15 +262,15 @@ class EventMeasurer:
         ck = torch.zeros_like(nucleus)
         for channel in self._epithelial:
             threshold = torch.maximum(CK_SHARE * peak[channel], LEAST_SNR * noise[channel])
-            ck |= level[channel] > threshold[:, None, None]
-        share = (ck & nucleus).float().sum((1, 2)) / nucleus.float().sum((1, 2))
+            ck |= exceeds(level[channel], threshold[:, None, None])
+        share = pixel_count(ck & nucleus) / pixel_count(nucleus)
         return (share if self._epithelial else share * torch.nan).cpu().numpy()
 
     def _stain(self, counts: Tensor, pixels: Tensor, background: Tensor, noise: Tensor) -> dict[str, np.ndarray]:
         """Stain of each channel above its background over `pixels` (N, h, w): the cell, or the centre without one."""
-        weight = pixels.float()
-        mean = weighted_sum(counts, weight) / weight.sum((1, 2)).clamp_min(1)
-        highest = (counts + barred(pixels, -torch.inf)).amax((2, 3))
+        inside = weight(pixels)
+        mean = weighted_sum(counts, inside) / pixel_count(pixels).clamp_min(1)
+        highest = (counts + barred(inside)).amax((2, 3))
         highest = highest.masked_fill(highest.isneginf(), 0)  # events so close together that one has no pixel
         saturated = highest + background >= self.panel.full_scale * SATURATED_SHARE
         values = {"saturated": saturated[self._stained].any(0).cpu().numpy()}

@@ -57,14 +57,15 @@ def perimeter_px(mask: Tensor) -> Tensor:
     Args:
         mask: (N, h, w) bool, false on the outermost pixels.
     """
-    count, _, width = mask.shape
-    flat = mask.reshape(-1)
-    straight = _crossings(flat, 1, count) + _crossings(flat, width, count)
-    diagonal = _crossings(flat, width + 1, count) + _crossings(flat, width - 1, count)
+    width = mask.shape[-1]
+    straight, diagonal = _crossings(mask, (1, width)), _crossings(mask, (width + 1, width - 1))
     return math.pi / 8 * (straight + diagonal / math.sqrt(2))
 
 
-def _crossings(flat: Tensor, shift: int, count: int) -> Tensor:
-    changed = torch.zeros(flat.shape, dtype=torch.float32, device=flat.device)
-    torch.ne(flat[shift:], flat[:-shift], out=changed[shift:])
-    return changed.view(count, -1).sum(1)
+def _crossings(mask: Tensor, shifts: tuple[int, ...]) -> Tensor:
+    """Number of pixels that differ from the one so many pixels before, summed over the shifts, (N,) float32."""
+    flat = mask.view(torch.uint8).reshape(-1)
+    changed = torch.zeros_like(flat)
+    for shift in shifts:
+        changed[shift:] += flat[shift:] ^ flat[:-shift]
+    return changed.view(len(mask), -1).sum(1, dtype=torch.int32).float()

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from ctcnet.scan.measure.patches import squared_distance
+from ctcnet.scan.measure.patches import exceeds, squared_distance
 
 MOST_NEIGHBOURS = 16
 """Nearest events that are looked at for one event; more than fit around a cell."""
@@ -90,7 +90,7 @@ def own_territory(place: Place) -> Tensor:
         constant = constant - other_radius.square() + radius.square()
         along_x = columns * (2 * (other_x - x))[:, None]
         along_y = rows * (2 * (other_y - y))[:, None] - constant[:, None]
-        own[which] &= along_x[:, None, :] <= -along_y[:, :, None]
+        own[which] &= ~exceeds(along_x[:, None, :], -along_y[:, :, None])
     return own
 
 
@@ -101,11 +101,11 @@ def outside_cells(place: Place, step: int, gap_px: float, reach_px: float) -> Te
     """
     size = (place.height, place.width, step)
     distance = squared_distance(place.x, place.y, *size)
-    free = distance > (place.radius + gap_px).square()[:, None, None]
-    free &= distance <= (place.radius + reach_px).square()[:, None, None]
+    free = exceeds(distance, (place.radius + gap_px).square()[:, None, None])
+    free &= ~exceeds(distance, (place.radius + reach_px).square()[:, None, None])
     for which, other_x, other_y, other_radius in _one_by_one(place):
         distance = squared_distance(other_x, other_y, *size)
-        free[which] &= distance > (other_radius + gap_px).square()[:, None, None]
+        free[which] &= exceeds(distance, (other_radius + gap_px).square()[:, None, None])
     return free
 
 

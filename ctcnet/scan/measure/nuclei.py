@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ctcnet.scan.measure.patches import smooth, widest
+from ctcnet.scan.measure.patches import exceeds, pixel_count, smooth, weight, widest
 
 SMOOTHING_UM = 0.8
 """Standard deviation of the smoothing before maxima are looked for."""
@@ -36,11 +35,12 @@ def count_nuclei(nucleus: Tensor, mask: Tensor, pixel_size_um: float) -> np.ndar
     """
     for _ in range(max(1, round(2 * (SMOOTHING_UM / pixel_size_um) ** 2))):
         nucleus = smooth(nucleus)
-    inside = torch.where(mask, nucleus, torch.zeros_like(nucleus))
+    inside = nucleus * weight(mask)
     highest = inside.amax((1, 2), keepdim=True)
-    peaks = (inside >= widest(inside, max(1, round(1.5 / pixel_size_um)))) & (inside > LEAST_HEIGHT * highest)
-    counts = mask.flatten(1).any(1).cpu().numpy().astype(np.int16)
-    several = (peaks.float().sum((1, 2)) > 1).nonzero().squeeze(1)
+    peaks = exceeds(inside, LEAST_HEIGHT * highest)
+    peaks &= ~exceeds(widest(inside, max(1, round(1.5 / pixel_size_um))), inside)
+    counts = (pixel_count(mask) > 0).cpu().numpy().astype(np.int16)
+    several = (pixel_count(peaks) > 1).nonzero().squeeze(1)
     if len(several) == 0:
         return counts
     place = peaks[several].nonzero().cpu().numpy()

@@ -13,7 +13,16 @@ from skimage.morphology import disk
 
 from ctcnet.scan.measure.masks import flood, opened, perimeter_px
 from ctcnet.scan.measure.neighbours import CLOSEST_SHARE, Place, find_neighbours, own_territory
-from ctcnet.scan.measure.patches import clear_outermost, cut_patches, smooth, widest
+from ctcnet.scan.measure.patches import (
+    barred,
+    clear_outermost,
+    cut_patches,
+    exceeds,
+    pixel_count,
+    smooth,
+    weight,
+    widest,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -90,9 +99,27 @@ def test_patches_lie_in_the_image():
     for i in range(3):
         top, left = int(cut.top[i]), int(cut.left[i])
         assert torch.equal(cut.counts[:, i], image[:, top : top + 11, left : left + 11])
-    assert not cut.rim[:, 0, 0].any()
-    assert cut.rim[1].sum() == 40
-    assert cut.rim[0].sum() == 21  # lower and right side only: the others are the image's own border
+
+
+def test_a_mask_is_cut_off_only_where_the_image_goes_on():
+    image = torch.zeros(1, 30, 40)
+    cut = cut_patches(image, torch.tensor([0, 20]), torch.tensor([0, 15]), 5)  # at the upper left corner; in the middle
+    for row, column, wanted in [(1, 5, [0, 1]), (9, 5, [1, 1]), (5, 1, [0, 1]), (5, 9, [1, 1]), (5, 5, [0, 0])]:
+        mask = torch.zeros(2, 11, 11, dtype=torch.bool)
+        mask[:, row, column] = True
+        assert cut.cut_off(mask).tolist() == [bool(side) for side in wanted], (row, column)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000))
+def test_masks_as_numbers(seed):
+    mask = random_masks(seed)
+    assert torch.equal(weight(mask), mask.float())
+    assert torch.equal(pixel_count(mask), mask.float().sum((1, 2)))
+    kept = torch.full(mask.shape, 3.0) + barred(weight(mask))
+    assert torch.equal(kept, torch.where(mask, 3.0, -torch.inf))
+    values = torch.from_numpy(np.random.default_rng(seed).integers(0, 3, mask.shape).astype(np.float32))
+    assert torch.equal(exceeds(values, values[:, :1, :1]), values > values[:, :1, :1])
 
 
 @settings(max_examples=20)

@@ -61,7 +61,7 @@ def _scan(cartridge: Path, model: Path, out: Path, threads: int) -> dict[str, fl
         str(threads),
     ]
     code = (
-        "import resource, sys; from ctcnet.cli import main; code = main(sys.argv[1:]); "
+        "import resource, sys; from ctcnet.__main__ import run; code = run(); "
         "print('PEAK_KIB', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
     )
     start = perf_counter()

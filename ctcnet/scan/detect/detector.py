@@ -71,7 +71,7 @@ class EventDetector:
         """
         self._check(counts, valid)
         counts = counts.to(self.device)
-        valid = None if valid is None or bool(valid.all()) else valid.to(self.device)
+        valid = None if valid is None or bool(valid.view(torch.uint8).min()) else valid.to(self.device)
         settings = self.settings
         background = measure_background(counts, valid, self.pixel_size_um, settings.noise_floor_counts)
         channels = sorted({self.nucleus, *self.object_channels, *self.cell_channels})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -67,8 +68,8 @@ def reduce_image(
             torch.where(valid, plane, background.level[:, channel, None, None])
             for plane, channel in zip(planes, channels, strict=True)
         ]
-        usable = _reduced(valid.float(), row, column) > 0
-    pixels = torch.stack([_reduced(plane, row, column) for plane in planes], 1)
+        usable = _joined(valid, row, column, torch.bitwise_or)
+    pixels = torch.stack([_joined(plane, row, column, torch.add).div_(factor**2) for plane in planes], 1)
     return WorkingImage(pixels, usable, factor, factor * pixel_size_um)
 
 
@@ -80,15 +81,18 @@ def _taps(size: int, reduced: int, factor: int, device: torch.device) -> list[Te
     return [(first + offset).clamp(max=size - 1) for offset in range(factor)]
 
 
-def _reduced(plane: Tensor, rows: list[Tensor | slice], columns: list[Tensor | slice]) -> Tensor:
-    summed = _sum([plane[:, taken] for taken in rows])
-    return _sum([summed[:, :, taken] for taken in columns]).div_(len(rows) * len(columns))
+def _joined(
+    plane: Tensor, rows: list[Tensor | slice], columns: list[Tensor | slice], join: Callable[..., Tensor]
+) -> Tensor:
+    """All pixels of each working pixel, joined into one."""
+    lines = _joined_parts([plane[:, taken] for taken in rows], join)
+    return _joined_parts([lines[:, :, taken] for taken in columns], join)
 
 
-def _sum(parts: list[Tensor]) -> Tensor:
+def _joined_parts(parts: list[Tensor], join: Callable[..., Tensor]) -> Tensor:
     if len(parts) == 1:
         return parts[0].clone()
-    total = parts[0] + parts[1]
+    result = join(parts[0], parts[1])
     for part in parts[2:]:
-        total += part
-    return total
+        join(result, part, out=result)
+    return result

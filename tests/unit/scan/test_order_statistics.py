@@ -50,3 +50,14 @@ def test_value_of_a_rank(length: int) -> None:
     expected = np.sort(left, axis=1)[:, int(0.35 * left.shape[1])]
     np.testing.assert_array_equal(of_rank(values, lambda number: (number * 0.35).long()).numpy(), expected)
     assert of_rank(torch.full((1, length), torch.nan), lambda number: number).isnan().all()
+
+
+@pytest.mark.parametrize("period", [1, 13, 26, 64])
+def test_a_sample_that_misleads_costs_time_and_nothing_else(period: int) -> None:
+    row = torch.rand(4000, generator=torch.Generator().manual_seed(3))
+    row[::period] += 2.0  # all, or all of the sample, or a part of it
+    row[5] = torch.nan
+    ordered = np.sort(row.numpy())
+    for share in (0.0, 0.02, 0.5, 0.93, 1.0):
+        rank = int(share * 3998)
+        assert of_rank(row[None], lambda number, rank=rank: number * 0 + rank).item() == ordered[rank]

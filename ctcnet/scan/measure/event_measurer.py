@@ -267,10 +267,13 @@ class EventMeasurer:
         return (share if self._epithelial else share * torch.nan).cpu().numpy()
 
     def _stain(self, counts: Tensor, pixels: Tensor, background: Tensor, noise: Tensor) -> dict[str, np.ndarray]:
-        """Stain of each channel above its background over `pixels` (N, h, w): the cell, or the centre without one."""
+        """Stain of each channel above its background over `pixels` (N, h, w): the cell, or the centre without one.
+
+        The other pixels of `counts` are overwritten.
+        """
         inside = weight(pixels)
         mean = weighted_sum(counts, inside) / pixel_count(pixels).clamp_min(1)
-        highest = (counts + barred(inside)).amax((2, 3))
+        highest = counts.add_(barred(inside)).amax((2, 3))
         highest = highest.masked_fill(highest.isneginf(), 0)  # events so close together that one has no pixel
         saturated = highest + background >= self.panel.full_scale * SATURATED_SHARE
         values = {"saturated": saturated[self._stained].any(0).cpu().numpy()}

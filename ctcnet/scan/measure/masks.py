@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ctcnet.scan.measure.patches import with_both_sides
+
 
 def flood(seeds: Tensor, allowed: Tensor) -> Tensor:
     """Part of `allowed` that is connected (8 neighbours) to `seeds`.
@@ -23,10 +25,7 @@ def flood(seeds: Tensor, allowed: Tensor) -> Tensor:
     for step in range(3 * max(shape[1:])):
         grown = reached
         for shift in (1, shape[-1]):
-            out = grown.clone()
-            out[shift:] |= grown[:-shift]
-            out[:-shift] |= grown[shift:]
-            grown = out
+            grown = with_both_sides(grown, shift, torch.bitwise_or)
         grown &= allowed
         if step % 4 == 3 and torch.equal(grown, reached):
             break
@@ -41,10 +40,7 @@ def opened(mask: Tensor, reach: int) -> Tensor:
     for combine in (torch.bitwise_and, torch.bitwise_or):
         for shift in (1, width):
             for _ in range(reach):
-                out = flat.clone()
-                combine(out[shift:], flat[:-shift], out=out[shift:])
-                combine(out[:-shift], flat[shift:], out=out[:-shift])
-                flat = out
+                flat = with_both_sides(flat, shift, combine)
     return flat.view(mask.shape)
 
 

@@ -8,6 +8,7 @@ outermost pixels only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -110,11 +111,22 @@ def widest(values: Tensor, reach: int) -> Tensor:
     flat = values.reshape(-1)
     for shift in (1, values.shape[-1]):
         for _ in range(reach):
-            out = flat.clone()
-            torch.maximum(out[shift:], flat[:-shift], out=out[shift:])
-            torch.maximum(out[:-shift], flat[shift:], out=out[:-shift])
-            flat = out
+            flat = with_both_sides(flat, shift, torch.maximum)
     return flat.view(values.shape)
+
+
+def with_both_sides(flat: Tensor, shift: int, combine: Callable[..., Tensor]) -> Tensor:
+    """Each value combined with those `shift` places before and after it, as far as there are any.
+
+    Args:
+        flat: (L,), L above `shift`.
+        combine: a function of two tensors that takes `out`.
+    """
+    result = torch.empty_like(flat)
+    result[:shift] = flat[:shift]
+    combine(flat[shift:], flat[:-shift], out=result[shift:])
+    combine(result[:-shift], flat[shift:], out=result[:-shift])
+    return result
 
 
 def squared_distance(x_px: Tensor, y_px: Tensor, height: int, width: int, step: int = 1) -> Tensor:

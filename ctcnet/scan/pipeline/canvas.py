@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -204,4 +205,4 @@ def counted_area_um2(prepared: PreparedFrame, cartridge: Cartridge, right: bool,
         counted[:, cartridge.frame_width_px - cartridge.overlap_x_px :] = False
     if cartridge.overlap_y_px and lower:
         counted[cartridge.frame_height_px - cartridge.overlap_y_px :] = False
-    return float(torch.count_nonzero(counted)) * cartridge.pixel_size_um**2
+    return float(np.count_nonzero(counted.numpy(force=True))) * cartridge.pixel_size_um**2

@@ -2,8 +2,8 @@
 
 The moments of a stain f are c_pq = sum of z**p * conj(z)**q * f / sum of f, with z = x + iy measured from the stain's
 centroid. A rotation by a multiplies c_pq by exp(i(p - q)a), which neither moduli nor the products below feel (Flusser,
-Suk and Zitova 2009, Moments and Pattern Recognition, chapter 2). The pixels enter through two small matrix products;
-everything after them is done on a few numbers per channel, in plain operators.
+Suk and Zitova 2009, Moments and Pattern Recognition, chapter 2). The blocks enter through two matrix products; what
+follows is plain arithmetic on a few numbers per row and then per stain.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _complex_terms() -> np.ndarray:
     """Real parts of z**p * conj(z)**q of `MOMENTS`, then the imaginary parts of the complex ones, as rows over
     x**a * y**b (25 columns).
 
-    Monomials are numbered 5 * b + a.
+    Monomials are numbered 5 * a + b.
     """
     rows = []
     for p, q in MOMENTS:
@@ -65,7 +65,7 @@ def _complex_terms() -> np.ndarray:
             found = grown
         row = np.zeros(_NUM_POWERS**2, dtype=complex)
         for (a, b), value in found.items():
-            row[_NUM_POWERS * b + a] = value
+            row[_NUM_POWERS * a + b] = value
         rows.append(row)
     return np.concatenate([np.real(rows), np.imag(rows[:_NUM_COMPLEX])])
 
@@ -86,7 +86,8 @@ def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mass and central complex moments, with lengths in quarters of the crop's edge.
 
     Coordinates are measured from the centroid before powers are taken: moments about the crop's middle would cancel in
-    float32 when moved to it.
+    float32 when moved to it. Sums over y are one small matrix product for each stain; sums over x, of which there are
+    too few for that to pay, are products and sums of rows.
 
     Args:
         weights: (M, h, w) float, 0 or greater.
@@ -99,16 +100,18 @@ def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     plane = torch.stack(
         [torch.ones_like(x).expand(height, width), x.expand(height, width), y[:, None].expand(-1, width)]
     )
-    sums = weights.flatten(1) @ plane.flatten(1).T
-    total, sum_x, sum_y = sums.split(1, dim=1)
+    total, sum_x, sum_y = (plane.flatten(1) @ weights.flatten(1).T).split(1)
     least = _LEAST_MASS * height * width
     divisor = total.clamp(min=_LEAST_TOTAL_SHARE * least)
-    x_powers, y_powers = _powers_about(x, sum_x / divisor), _powers_about(y, sum_y / divisor)
-    moments = (y_powers @ weights) @ x_powers.transpose(1, 2)
-    total = total[:, 0]
-    parts = torch.from_numpy(_complex_terms()).to(weights) @ moments.flatten(1).T / (total + least)
+    rows = (_powers_about(y, (sum_y / divisor).T) @ weights).flatten(1)  # (M, powers of y * width)
+    centred = x.repeat(_NUM_POWERS) - (sum_x / divisor).T
+    moments = []
+    for power in range(_NUM_POWERS):
+        rows = rows * centred if power else rows
+        moments.append(rows.unflatten(1, (_NUM_POWERS, width)).sum(2))
+    parts = torch.from_numpy(_complex_terms()).to(weights) @ torch.cat(moments, dim=1).T / (total + least)
     real, imaginary = parts.split([len(MOMENTS), _NUM_COMPLEX])
-    return total / (height * width), real, imaginary
+    return total[0] / (height * width), real, imaginary
 
 
 def shape_invariants(weights: Tensor) -> Tensor:
@@ -161,9 +164,10 @@ def shape_statistics(above: Tensor) -> Tensor:
     Returns:
         (N, C, NUM_SHAPE_STATISTICS), 0 to 1.
     """
-    share = (above / (above.amax((2, 3)) + _PEAK_FLOOR)[:, :, None, None])[:, :, None]
-    starts = above.new_tensor([_SLOPE * level - 0.5 for level in THRESHOLDS])[:, None, None]
+    share = (above / (above.amax((2, 3), keepdim=True) + _PEAK_FLOOR))[None]
+    starts = above.new_tensor([_SLOPE * level - 0.5 for level in THRESHOLDS])[:, None, None, None, None]
     masks = (share * _SLOPE - starts).clamp(0.0, 1.0)
-    invariants = shape_invariants(torch.cat([share, share * share, masks], dim=2).flatten(0, 2))
+    weightings = torch.cat([share, share * share, masks])  # (NUM_WEIGHTINGS, N, C, h, w): large pieces copy fast
     slopes, offsets = _encoding(above)
-    return torch.addmm(offsets, invariants.T, slopes).clamp(0.0, 1.0).reshape(*above.shape[:2], NUM_SHAPE_STATISTICS)
+    encoded = torch.addmm(offsets, shape_invariants(weightings.flatten(0, 2)).T, slopes).clamp(0.0, 1.0)
+    return encoded.unflatten(0, weightings.shape[:3]).permute(1, 2, 0, 3).flatten(2)

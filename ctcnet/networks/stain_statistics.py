@@ -66,7 +66,8 @@ def channel_statistics(x: Tensor, block_px: int, limit: float) -> Tensor:
         root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); the ladder
         of the positive mean (`_ladder`); and `shape_statistics` of what is positive beyond rounding.
     """
-    blocks = block_means(x.clamp(max=limit), block_px)
+    x = x.clamp(max=limit)
+    blocks = block_means(x, block_px)
     h, w = blocks.shape[2:]
     flat = blocks.flatten(2)
     sums = torch.cat([side_weights(h, w, x.device), _ring_weights(h, w, x.device)], dim=1).to(x.dtype)
@@ -76,7 +77,7 @@ def channel_statistics(x: Tensor, block_px: int, limit: float) -> Tensor:
     square = positive * positive
     mean_positive, mean_square = positive.mean(2, keepdim=True), square.mean(2, keepdim=True)
     extent = mean_positive * mean_positive / (mean_square + 1e-6)
-    brightest = x.amax(3).amax(2, keepdim=True).clamp(max=limit)
+    brightest = x.amax(3).amax(2, keepdim=True)
     amounts = [mean, border, mean - border, mean_positive, torch.sqrt(mean_square + 1e-8)]
     amounts += [positive.amax(2, keepdim=True), brightest - border, rings - border]
     logs = signed_log(torch.cat(amounts, dim=2), gain=10.0)

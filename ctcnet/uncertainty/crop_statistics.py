@@ -43,57 +43,57 @@ def crop_statistics(x: Tensor) -> Tensor:
         blocks of two channels; the largest correlation; largest mean.
     """
     blocks = block_means(x, BLOCK_PX)
-    brightest, darkest, mean = blocks.amax((2, 3)), blocks.amin((2, 3)), blocks.mean((2, 3))
-    peak = x.amax(3).amax(2)
-    centred = blocks - mean[:, :, None, None]
-    between = (centred * centred).mean((2, 3))
     height, width = blocks.shape[2:]
-    border = border_level(blocks.flatten(2) @ side_weights(height, width, x.device).to(x.dtype))
-    steps = _mean_square_step(blocks, 1)
-    noise = _mean_square_step(x, BLOCK_PX)
-    levels = signed_log(torch.cat([torch.stack([mean, darkest, brightest, peak], dim=2), border], dim=2), _GAIN)
-    variances = torch.log(torch.stack([between, steps, noise], dim=2) + _LEAST_VARIANCE)
-    shapes = torch.stack([_plateau(x, darkest, peak), _spread(blocks, darkest)], dim=2)
-    per_channel = torch.cat([levels, variances, shapes], dim=2).flatten(1)
-    across = _across_channels(brightest, mean, centred, between, noise)
-    return torch.cat([per_channel, across], dim=1)
+    flat = blocks.flatten(2)
+    brightest, darkest, mean = flat.amax(2, True), flat.amin(2, True), flat.mean(2, True)
+    peak = x.amax(3).amax(2, True)
+    centred = flat - mean
+    between = (centred * centred).mean(2, True)
+    border = border_level(flat @ side_weights(height, width, x.device).to(x.dtype))
+    rows = x[:, :, ::BLOCK_PX]
+    steps, noise = _mean_square_step(blocks, 1), _mean_square_step(rows, BLOCK_PX)
+    levels = signed_log(torch.cat([mean, darkest, brightest, peak, border], dim=2), _GAIN)
+    variances = torch.log(torch.cat([between, steps, noise], dim=2) + _LEAST_VARIANCE)
+    shapes = [_plateau(rows, darkest, peak), _spread(flat - darkest, height, width)]
+    per_channel = torch.cat([levels, variances, *shapes], dim=2).flatten(1)
+    return torch.cat([per_channel, _across_channels(brightest, mean, centred, between, noise)], dim=1)
 
 
-def _mean_square_step(x: Tensor, stride: int) -> Tensor:
-    """Mean square of the difference between neighbours along a row, of every `stride`-th one: (N, C)."""
-    rows, last = x[:, :, ::stride], torch.arange(0, x.shape[3] - 1, stride, device=x.device)
-    place = torch.arange(x.shape[3], device=x.device)[:, None]
-    steps = rows @ ((place == last + 1).to(x.dtype) - (place == last).to(x.dtype))
-    return (steps * steps).mean((2, 3))
+def _mean_square_step(rows: Tensor, stride: int) -> Tensor:
+    """Mean square of the difference between every `stride`-th pixel of rows (N, C, h, w) and the next: (N, C, 1)."""
+    last = torch.arange(0, rows.shape[3] - 1, stride, device=rows.device)
+    place = torch.arange(rows.shape[3], device=rows.device)[:, None]
+    steps = rows @ ((place == last + 1).to(rows.dtype) - (place == last).to(rows.dtype))
+    return (steps * steps).flatten(2).mean(2, True)
 
 
-def _plateau(x: Tensor, darkest: Tensor, peak: Tensor) -> Tensor:
-    """Logarithm of the pixels near the brightest one per thousand, out of the rows that noise is measured in."""
+def _plateau(rows: Tensor, darkest: Tensor, peak: Tensor) -> Tensor:
+    """Logarithm of the pixels near the brightest one per thousand of rows (N, C, h, w): (N, C, 1)."""
     limit = darkest + _NEAR_PEAK * (peak - darkest)
-    share = (x[:, :, ::BLOCK_PX] >= limit[:, :, None, None]).to(x.dtype).mean((2, 3))
+    share = (rows.flatten(2) >= limit).to(rows.dtype).mean(2, True)
     return torch.log1p(1000.0 * share)
 
 
-def _spread(blocks: Tensor, darkest: Tensor) -> Tensor:
-    """Root mean square distance of the light above the darkest block from the middle, in crop edges: (N, C)."""
-    light = blocks - darkest[:, :, None, None]
-    y, x = (((torch.arange(n, device=blocks.device) + 0.5) / n - 0.5).to(blocks.dtype) for n in blocks.shape[2:])
+def _spread(light: Tensor, height: int, width: int) -> Tensor:
+    """Root mean square distance of the light of blocks (N, C, height * width) from the middle, in crop edges:
+    (N, C, 1)."""
+    y, x = (((torch.arange(n, device=light.device) + 0.5) / n - 0.5).to(light.dtype) for n in (height, width))
     # one column, no vector, which onnxruntime does slowly and not at all with an empty batch
     square = (y.square()[:, None] + x.square()[None, :]).flatten()[:, None]
-    total = light.mean((2, 3)) + 1e-3
-    return torch.sqrt((light.flatten(2) @ square).squeeze(2) / (light.shape[2] * light.shape[3]) / total + 1e-8)
+    total = light.mean(2, True) + 1e-3
+    return torch.sqrt(light @ square / (height * width) / total + 1e-8)
 
 
 def _across_channels(brightest: Tensor, mean: Tensor, centred: Tensor, between: Tensor, noise: Tensor) -> Tensor:
-    flat = centred.flatten(2)
+    """Statistics (N, `NUM_ACROSS`) of channels together, of (N, C, 1) each and `centred` (N, C, blocks)."""
     deviation = torch.sqrt(between + _LEAST_VARIANCE)
-    correlation = (flat @ flat.transpose(1, 2)) / flat.shape[2] / (deviation[:, :, None] * deviation[:, None, :])
+    correlation = (centred @ centred.transpose(1, 2)) / centred.shape[2] / (deviation * deviation.transpose(1, 2))
     channels = correlation.shape[1]
     apart = 1.0 - torch.eye(channels, device=correlation.device, dtype=correlation.dtype)
     pairs = max(channels * (channels - 1), 1)
     structure = torch.log((between + _LEAST_VARIANCE) / (noise + _LEAST_VARIANCE))
-    levels = torch.stack([brightest.amax(1), brightest.amin(1), mean.amax(1)], dim=1)
+    levels = torch.cat([brightest.amax(1), brightest.amin(1), mean.amax(1)], dim=1)
     highest, lowest, brightness = signed_log(levels, _GAIN).split(1, dim=1)
-    alike = (correlation * apart).sum((1, 2))[:, None] / pairs
-    closest = (correlation * apart - (1.0 - apart)).amax((1, 2))[:, None]
-    return torch.cat([highest, lowest, structure.amax(1, keepdim=True), alike, closest, brightness], dim=1)
+    others = (correlation * apart).flatten(1)
+    alike, closest = others.sum(1, True) / pairs, (others - (1.0 - apart).flatten()).amax(1, True)
+    return torch.cat([highest, lowest, structure.amax(1), alike, closest, brightness], dim=1)

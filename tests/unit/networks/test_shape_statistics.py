@@ -1,5 +1,7 @@
 """Shape statistics of stains against numpy sums and scikit-image, and what must not change them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from skimage.measure import moments_central
 from ctcnet.networks.shape_statistics import (
     INVARIANT_LIMITS,
     MOMENTS,
+    NUM_RUNGS,
     NUM_SHAPE_STATISTICS,
+    NUM_WEIGHTINGS,
     central_moments,
     shape_invariants,
     shape_statistics,
@@ -101,6 +105,18 @@ def test_statistics_are_bounded_and_the_gain_of_a_stain_does_not_matter():
     assert found.std(dim=0).max() > 0.01
     difference = (shape_statistics(1e4 * above) - shape_statistics(1e5 * above)).abs()
     assert difference.max() < 0.01  # the floor of the peak is all that is left
+
+
+def test_each_channel_of_each_crop_stands_alone_and_its_weightings_one_after_another():
+    above = torch.rand(3, 2, 16, 16, generator=torch.Generator().manual_seed(5), dtype=torch.float64) ** 4
+    found = shape_statistics(above)
+    for crop, channel in ((0, 1), (2, 0)):
+        alone = shape_statistics(above[crop : crop + 1, channel : channel + 1])
+        torch.testing.assert_close(found[crop, channel], alone[0, 0])
+    stain, squared, *masks = found.unflatten(2, (NUM_WEIGHTINGS, len(INVARIANT_LIMITS), NUM_RUNGS)).sum(4).unbind(2)
+    assert (squared[..., 0] < stain[..., 0]).all()  # the mean weight is the first of the invariants
+    for mask, tighter in pairwise(masks):
+        assert (tighter[..., 0] < mask[..., 0]).all()
 
 
 def test_empty_channel_and_lone_speck_are_finite_with_finite_gradients():

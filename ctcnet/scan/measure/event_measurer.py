@@ -72,8 +72,9 @@ LEAST_RADIUS_UM, LARGEST_RADIUS_UM = 3.0, 12.0
 SATURATED_SHARE = 0.995
 """A pixel at this share of full scale is saturated; below 1 because shifts are undone by interpolation."""
 
-CHUNK_BYTES = {"cpu": 6_000_000, "cuda": 400_000_000}
-"""Memory of one chunk's patches: what stays in a processor's cache, or what fills a GPU."""
+CHUNK_BYTES = {"cpu": 8_000_000, "cuda": 400_000_000}
+"""Memory of one chunk's patches: some hundred events stay in a processor's cache, or what fills a GPU. With fewer of
+them at once the calls of torch take longer than their work."""
 
 
 class Events(Protocol):

@@ -129,4 +129,4 @@ def test_file_that_stands_there_is_not_replaced(tmp_path: Path, write_events: Ca
 
 @given(st.text())
 def test_uuid_is_that_of_the_standard_library(name: str) -> None:
-    assert geojson._uuid(name) == str(uuid5(geojson._NAMESPACE, name))
+    assert geojson._uuid(name) == str(uuid5(UUID(bytes=geojson._NAMESPACE), name))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,13 +49,20 @@ class SessionSettings:
         if self.provider not in PROVIDERS:
             raise SettingError(f"unknown provider '{self.provider}'", expected=f"one of: {', '.join(PROVIDERS)}")
         check_threads(self.threads)
-        if self.deadline_s is not None and not 0 < self.deadline_s <= LONGEST_DEADLINE_S:
-            raise SettingError(
-                "deadline is out of range",
-                where="deadline_s",
-                expected=f"above 0 and at most {LONGEST_DEADLINE_S:g} s",
-                found=str(self.deadline_s),
-            )
+        _check_deadline(self.deadline_s)
+
+
+def _check_deadline(deadline_s: float | None) -> None:
+    if deadline_s is None:
+        return
+    number = isinstance(deadline_s, Real) and not isinstance(deadline_s, bool)
+    if not number or not 0 < deadline_s <= LONGEST_DEADLINE_S:
+        raise SettingError(
+            "deadline is out of range" if number else "deadline is no number",
+            where="deadline_s",
+            expected=f"above 0 and at most {LONGEST_DEADLINE_S:g} s",
+            found=repr(deadline_s),
+        )
 
 
 def check_threads(threads: int | None) -> None:

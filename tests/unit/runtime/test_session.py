@@ -68,6 +68,8 @@ def test_settings_reach_onnxruntime(write_linear_model, monkeypatch):
         {"threads": True},
         {"deadline_s": 0},
         {"deadline_s": float("nan")},
+        {"deadline_s": "1"},
+        {"deadline_s": True},
         {"deadline_s": 2 * LONGEST_DEADLINE_S},
     ],
 )

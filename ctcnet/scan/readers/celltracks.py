@@ -30,19 +30,24 @@ _TRIED = 5
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds numbered TIFF files of several pages with a CellTracks record, tags or camera size."""
+    """Whether a folder holds numbered TIFF files of several pages with a CellTracks record, tags or camera size.
+
+    One frame of that kind is enough among those looked at: another may be damaged or have been saved anew.
+    """
     if not path.is_dir():
         return False
     folder = list_cartridge(path)
-    has_record = bool(folder.xml or folder.tables)
+    has_record, readable = bool(folder.xml or folder.tables), False
     for index in spread_sample(len(folder.frames), _TRIED):
         try:
             with opened_tiff(folder.frames[index]) as pages:
                 tagged = stretch_limits(pages[0], folder.frames[index]) is not None
-                return len(pages) > 1 and (has_record or tagged or set(pages[0].shape) == _CAMERA_PX)
+                readable = True
+                if len(pages) > 1 and (has_record or tagged or set(pages[0].shape) == _CAMERA_PX):
+                    return True
         except FrameError:
             continue
-    return bool(folder.frames) and has_record
+    return bool(folder.frames) and has_record and not readable
 
 
 def open_cartridge(path: Path, platform: Platform, panel: Panel | None, pixel_size_um: float | None) -> Cartridge:

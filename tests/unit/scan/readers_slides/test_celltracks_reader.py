@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from celltracks_files import (
     PLATFORM,
     H,
@@ -18,7 +19,7 @@ from celltracks_files import (
     write_pages,
 )
 
-from ctcnet.errors import CartridgeError
+from ctcnet.errors import CartridgeError, FrameError
 from ctcnet.scan.readers.celltracks import recognises
 
 pytestmark = pytest.mark.unit
@@ -119,6 +120,16 @@ def test_recognition(folder: Path, tmp_path: Path) -> None:
     assert not recognises(other)  # no tags, no record, another camera
     write_pages(other / "picture_1.tif", [make_page(1, 0)] * 4)
     assert recognises(other)
+
+
+def test_a_first_frame_that_was_saved_anew_costs_itself_alone(folder: Path) -> None:
+    first = min(folder.glob("*.tif"))
+    tifffile.imwrite(first, np.zeros((H, W), np.uint16))
+    assert recognises(folder)
+    cartridge = open_folder(folder)
+    with pytest.raises(FrameError, match="other"):
+        cartridge.read(0)
+    assert cartridge.read(1).shape == (4, H, W)
 
 
 def test_users_pixel_size_wins_with_a_note(folder: Path) -> None:

@@ -101,12 +101,12 @@ def barred(weights: Tensor) -> Tensor:
     return 1 - weights.reciprocal()
 
 
-def weighted_sum(patches: Tensor, weight: Tensor) -> Tensor:
-    """Sum (C, N) of patches (C, N, h, w), each pixel times its weight (N, h, w): products of matrices, no temporary.
+def weighted_sum(patches: Tensor, weights: Tensor) -> Tensor:
+    """Sum (C, N) of patches (C, N, h, w), each times its weight (N, h, w): products of matrices, no temporary.
 
     The weights stand first: a matrix times one column takes MKL ten times as long on some processors.
     """
-    return torch.bmm(weight.flatten(1)[:, None], patches.flatten(2).permute(1, 2, 0))[:, 0].T
+    return torch.bmm(weights.flatten(1)[:, None], patches.flatten(2).permute(1, 2, 0))[:, 0].T
 
 
 def widest(values: Tensor, reach: int) -> Tensor:

@@ -47,7 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="background and scale: the cartridge's where stated (auto), the model's own, or each crop's by itself",
     )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to run (default: auto)")
-    parser.add_argument("--batch-size", type=int, default=256, help="largest number of crops at once (default: 256)")
+    parser.add_argument(
+        "--batch-size", type=int, help="largest number of crops at once (default: 64 on a CPU, else 1024)"
+    )
     parser.add_argument("--threads", type=int, help="threads of the CPU (default: the runtime's choice)")
     parser.add_argument("--overwrite", action="store_true", help="replace a table that exists")
     parser.set_defaults(run=run)

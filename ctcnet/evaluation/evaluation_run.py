@@ -38,7 +38,7 @@ class EvaluationSettings:
         include_seen: keep groups that the model saw in training or validation; everything written says so.
         prior: text for `prior.parse_prior`; None keeps the model's prior.
         levels: 'auto', 'model' or 'per_crop', see `ctcnet.runtime.levels.choose_levels`.
-        batch_size: crops at once.
+        batch_size: crops at once; None takes what suits the device.
         resamples, seed: of the bootstrap over groups.
         progress: words beside a progress bar; None shows none.
     """
@@ -47,7 +47,7 @@ class EvaluationSettings:
     include_seen: bool = False
     prior: str | None = None
     levels: str = "auto"
-    batch_size: int = 256
+    batch_size: int | None = None
     resamples: int = 1000
     seed: int = 0
     progress: str | None = None

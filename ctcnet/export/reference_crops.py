@@ -17,6 +17,7 @@ from ctcnet.panel import Panel
 from ctcnet.runtime import Predictions, classify_crops
 from ctcnet.runtime.crop_prediction import match_channels
 from ctcnet.runtime.onnx_predictor import check_level
+from ctcnet.runtime.predictions import CPU_BATCH_SIZE
 
 MOST_CROPS = 10_000
 """Crops that are held in memory: 410 MB at five channels of 64 x 64 px."""
@@ -100,6 +101,7 @@ class _FeedCollector:
     """A predictor that keeps what it is asked."""
 
     cartridge_reference = None
+    batch_size = CPU_BATCH_SIZE
 
     def __init__(self, card: ModelCard, dtype: np.dtype) -> None:
         self.card, self.dtype = card, dtype
@@ -124,5 +126,5 @@ def graph_feeds(crops: LabelledCrops, card: ModelCard, dtype: np.dtype) -> Seque
         ModelPanelError: the channels or the bit depth are not the model's.
     """
     collector = _FeedCollector(card, dtype)
-    classify_crops(collector, crops, batch_size=64)
+    classify_crops(collector, crops)
     return collector.feeds

@@ -35,7 +35,7 @@ def predict_crops(
     scale: np.ndarray,
     *,
     levels: str = "auto",
-    batch_size: int = 256,
+    batch_size: int | None = None,
     keep_embedding: bool = True,
     progress: str | None = None,
 ) -> tuple[Predictions, np.ndarray]:
@@ -47,13 +47,14 @@ def predict_crops(
         rows: (N,) integers that `read` understands.
         background, scale: (N, C), counts, one line per entry of `rows`, channels as on the card; NaN where not stated.
         levels: 'auto', 'model' or 'per_crop', see `ctcnet.runtime.levels.choose_levels`.
-        batch_size: largest number of crops at once.
+        batch_size: largest number of crops at once; None takes the predictor's.
         keep_embedding: whether the embeddings (N, D) are kept; without, D is 0.
         progress: words beside a progress bar; None shows none.
 
     Returns:
         Predictions in the order of `rows`; object (N,) that names the levels used: 'cartridge', 'model', 'per_crop'.
     """
+    batch_size = predictor.batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise SettingError("batch size is below 1", found=str(batch_size))
     mode = predictor.card.normalization.mode
@@ -83,7 +84,7 @@ def classify_crops(
     crops: ReadableCrops,
     *,
     levels: str = "auto",
-    batch_size: int = 256,
+    batch_size: int | None = None,
     keep_embedding: bool = False,
     progress: str | None = None,
 ) -> tuple[Predictions, np.ndarray]:

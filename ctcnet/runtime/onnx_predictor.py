@@ -11,7 +11,7 @@ import numpy as np
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
-from ctcnet.runtime.predictions import Predictions, check_probabilities
+from ctcnet.runtime.predictions import CPU_BATCH_SIZE, GPU_BATCH_SIZE, Predictions, check_probabilities
 from ctcnet.runtime.session import ModelSession, SessionSettings
 
 CARD_PROPERTY = "ctcnet_card"
@@ -40,6 +40,7 @@ class OnnxPredictor:
         properties: the file's metadata.
         input_dtype: uint16 or float32, the type of crops that the graph takes.
         cartridge_reference: what the leukocytes of cartridges are like; None where the file holds none.
+        batch_size: crops at once that suit the provider.
 
     Raises:
         ModelFileError: no such file, one that is no ONNX model, is not allowed (see `ctcnet.runtime.model_file`), was
@@ -51,7 +52,9 @@ class OnnxPredictor:
         self, path: str | Path, settings: SessionSettings | None = None, *, expected_sha256: str | None = None
     ) -> None:
         self._path = path
-        self._session = ModelSession(path, settings or SessionSettings(), expected_sha256)
+        settings = settings or SessionSettings()
+        self.batch_size = CPU_BATCH_SIZE if settings.provider == "cpu" else GPU_BATCH_SIZE
+        self._session = ModelSession(path, settings, expected_sha256)
         self.properties = self._session.properties
         self.card: ModelCard = read_card(self.properties, path)
         self.input_dtype = _check_graph(self._session, path)

@@ -12,6 +12,11 @@ from ctcnet.errors import ModelFileError
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 
+CPU_BATCH_SIZE = 64
+"""Crops at once on a CPU: what a network makes of more of them leaves a core's cache."""
+GPU_BATCH_SIZE = 1024
+"""The same on a GPU."""
+
 
 class Predictions(NamedTuple):
     """Answers for N crops, in the order of the crops.
@@ -41,6 +46,11 @@ class Predictor(Protocol):
     @property
     def cartridge_reference(self) -> CartridgeReference | None:
         """What the leukocytes of known cartridges are like; None where the model holds no such reference."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Crops at once that suit where the model runs: `CPU_BATCH_SIZE` or `GPU_BATCH_SIZE`."""
         ...
 
     def predict(

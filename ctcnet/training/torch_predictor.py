@@ -14,7 +14,7 @@ from ctcnet.networks.probabilities import Probabilities
 from ctcnet.normalization import normalize
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 from ctcnet.runtime.conformal import judge_unassigned
-from ctcnet.runtime.predictions import Predictions, check_probabilities
+from ctcnet.runtime.predictions import CPU_BATCH_SIZE, GPU_BATCH_SIZE, Predictions, check_probabilities
 from ctcnet.uncertainty import Atypicality
 
 
@@ -30,6 +30,7 @@ class TorchPredictor:
 
     Attributes:
         network, card, device, atypicality, cartridge_reference: as given.
+        batch_size: crops at once that suit the device.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class TorchPredictor:
         cartridge_reference: CartridgeReference | None = None,
     ) -> None:
         self.device = torch.device(device)
+        self.batch_size = CPU_BATCH_SIZE if self.device.type == "cpu" else GPU_BATCH_SIZE
         self.network = network.to(self.device).eval()
         self.card = card
         self.atypicality = None if atypicality is None else atypicality.to(self.device).eval()

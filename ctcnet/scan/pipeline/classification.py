@@ -16,11 +16,6 @@ from ctcnet.runtime.conformal import ctc_classes
 from ctcnet.runtime.predictions import Predictions, Predictor
 from ctcnet.scan.pipeline.crop_answers import CropAnswers, join, rows_within
 
-BATCH_SIZE = 64
-"""Crops that the network sees at once: what it makes of more of them leaves a core's cache."""
-GPU_BATCH_SIZE = 1024
-"""The same where the network is not on the CPU."""
-
 
 @runtime_checkable
 class DevicePredictor(Protocol):
@@ -83,8 +78,7 @@ class CropClassifier:
         self._predictor, self._background, self._scale = predictor, background, scale
         self.keeps_embeddings = predictor.cartridge_reference is not None
         self.ctc_mask = ctc_classes(predictor.card.labels)
-        on_cpu = not isinstance(predictor, DevicePredictor) or predictor.device.type == "cpu"
-        self._batch_size = BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
+        self._batch_size = predictor.batch_size
 
     def classify(self, crops: Sequence[Tensor], sampled: np.ndarray) -> CropAnswers:
         """Classify crops of several frames, one frame after the other.

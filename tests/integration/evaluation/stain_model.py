@@ -28,6 +28,7 @@ class StainModel:
     """Calls the class whose stains are nearest; an answer fit for the Predictor protocol."""
 
     cartridge_reference = None
+    batch_size = 64
 
     def __init__(self, seen: tuple[str, ...] = (), simulated: bool = False, mode: str = "cartridge") -> None:
         own = None if mode == "per_crop" else (100.0,) * 5

@@ -51,6 +51,21 @@ def test_each_crop_meets_its_own_cartridge_in_order(
     assert answer.embedding.shape == (23, 0)
 
 
+def test_batches_are_the_predictors_unless_asked_otherwise(write_linear_model, two_channel_card):
+    crops = _crops(two_channel_card, count=150, cartridges=1)
+    sizes = []
+
+    class Recorder(OnnxPredictor):
+        def predict(self, crops, background=None, scale=None):
+            sizes.append(len(crops))
+            return super().predict(crops, background, scale)
+
+    predictor = Recorder(write_linear_model(), ONE_THREAD)
+    for batch_size in (None, 100):
+        classify_crops(predictor, crops, batch_size=batch_size)
+    assert sizes == [64, 64, 22, 100, 50]
+
+
 def test_rows_without_levels_use_the_models_own_and_say_so(write_linear_model, two_channel_card, linear_probabilities):
     crops = _crops(two_channel_card, unstated=(2, 20))
     predictor = OnnxPredictor(write_linear_model(), ONE_THREAD)

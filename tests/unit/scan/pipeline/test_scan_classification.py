@@ -13,8 +13,9 @@ import torch
 from ctcnet.errors import CartridgeError, ModelPanelError
 from ctcnet.panel import Channel, Panel
 from ctcnet.runtime import OnnxPredictor, Predictions
+from ctcnet.runtime.predictions import CPU_BATCH_SIZE
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.pipeline.classification import BATCH_SIZE, CropClassifier, model_channels
+from ctcnet.scan.pipeline.classification import CropClassifier, model_channels
 from ctcnet.scan.pipeline.prologue import describe_levels, levels_of_model, sample_of
 
 pytestmark = pytest.mark.unit
@@ -93,9 +94,9 @@ def test_levels_are_described_in_a_line():
 
 def test_crops_are_classified_in_batches_as_the_predictor_does(write_linear_model):
     predictor = OnnxPredictor(write_linear_model())
-    crops = np.random.default_rng(0).integers(0, 4096, (BATCH_SIZE + 3, 2, 8, 8)).astype(np.uint16)
+    crops = np.random.default_rng(0).integers(0, 4096, (CPU_BATCH_SIZE + 3, 2, 8, 8)).astype(np.uint16)
     background, scale = np.array([90.0, 40.0], np.float32), np.array([300.0, 200.0], np.float32)
-    frames = [torch.from_numpy(part) for part in np.split(crops, [5, 5, BATCH_SIZE - 1])]
+    frames = [torch.from_numpy(part) for part in np.split(crops, [5, 5, CPU_BATCH_SIZE - 1])]
     found = CropClassifier(predictor, background, scale).classify(frames, NO_SAMPLE)
     expected = predictor.predict(crops, background, scale)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
@@ -116,7 +117,7 @@ def test_batches_hold_every_crop_once_and_in_order(write_linear_model, sizes):
     found = classifier.classify(list(numbers.split(sizes)), NO_SAMPLE)
     assert len(found.probabilities) == sum(sizes)
     assert [number for batch in seen for number in batch] == list(range(sum(sizes)))
-    assert all(len(batch) == BATCH_SIZE for batch in seen[:-1])
+    assert all(len(batch) == CPU_BATCH_SIZE for batch in seen[:-1])
     assert all(batch for batch in seen)
 
 
@@ -140,6 +141,8 @@ def test_embeddings_are_those_of_the_sample(write_linear_model, sizes):
 
 class WideEmbeddings:
     """Predictor whose embeddings would be the most of what is held: 4 kB for each crop."""
+
+    batch_size = 64
 
     def __init__(self, card):
         self.card, self.cartridge_reference = card, True

@@ -11,7 +11,7 @@ import numpy as np
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.model_card import ModelCard, card_from_dict
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
-from ctcnet.runtime.predictions import CPU_BATCH_SIZE, GPU_BATCH_SIZE, Predictions, check_probabilities
+from ctcnet.runtime.predictions import Predictions, batch_size_on, check_probabilities
 from ctcnet.runtime.session import ModelSession, SessionSettings
 
 CARD_PROPERTY = "ctcnet_card"
@@ -53,7 +53,7 @@ class OnnxPredictor:
     ) -> None:
         self._path = path
         settings = settings or SessionSettings()
-        self.batch_size = CPU_BATCH_SIZE if settings.provider == "cpu" else GPU_BATCH_SIZE
+        self.batch_size = batch_size_on(settings.provider)
         self._session = ModelSession(path, settings, expected_sha256)
         self.properties = self._session.properties
         self.card: ModelCard = read_card(self.properties, path)

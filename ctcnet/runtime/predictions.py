@@ -15,7 +15,7 @@ from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 CPU_BATCH_SIZE = 64
 """Crops at once on a CPU: what a network makes of more of them leaves a core's cache."""
 GPU_BATCH_SIZE = 1024
-"""The same on a GPU."""
+"""The same on a GPU; chosen, not measured there."""
 
 
 class Predictions(NamedTuple):
@@ -50,7 +50,7 @@ class Predictor(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Crops at once that suit where the model runs: `CPU_BATCH_SIZE` or `GPU_BATCH_SIZE`."""
+        """Crops at once that suit where the model runs, see `batch_size_on`."""
         ...
 
     def predict(
@@ -64,6 +64,11 @@ class Predictor(Protocol):
             scale: float32 (C,), counts above background that stand for 1; None or NaN stands for the model's own.
         """
         ...
+
+
+def batch_size_on(device: str) -> int:
+    """Crops at once that suit a kind of device: 'cpu', or anything else for a GPU."""
+    return CPU_BATCH_SIZE if device == "cpu" else GPU_BATCH_SIZE
 
 
 def check_probabilities(probabilities: np.ndarray, crops: np.ndarray, where: str | Path) -> None:

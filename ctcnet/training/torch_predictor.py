@@ -14,7 +14,7 @@ from ctcnet.networks.probabilities import Probabilities
 from ctcnet.normalization import normalize
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference
 from ctcnet.runtime.conformal import judge_unassigned
-from ctcnet.runtime.predictions import CPU_BATCH_SIZE, GPU_BATCH_SIZE, Predictions, check_probabilities
+from ctcnet.runtime.predictions import Predictions, batch_size_on, check_probabilities
 from ctcnet.uncertainty import Atypicality
 
 
@@ -43,7 +43,7 @@ class TorchPredictor:
         cartridge_reference: CartridgeReference | None = None,
     ) -> None:
         self.device = torch.device(device)
-        self.batch_size = CPU_BATCH_SIZE if self.device.type == "cpu" else GPU_BATCH_SIZE
+        self.batch_size = batch_size_on(self.device.type)
         self.network = network.to(self.device).eval()
         self.card = card
         self.atypicality = None if atypicality is None else atypicality.to(self.device).eval()
@@ -64,6 +64,7 @@ class TorchPredictor:
         Raises:
             ModelPanelError: wrong number of channels or wrong size.
             ModelFileError: the answers to pixels that are numbers are none.
+            MemoryError: the GPU has not enough memory for so many crops.
         """
         return self.predict_tensor(torch.from_numpy(np.ascontiguousarray(crops)), background, scale)
 
@@ -80,18 +81,27 @@ class TorchPredictor:
                 found=str(tuple(crops.shape)),
                 fix=f"give the channels {', '.join(card.panel.markers)} at the model's scale and size",
             )
-        with torch.inference_mode():
-            counts = crops.to(self.device).float()
-            levels = self._levels(counts, background, scale)
-            normalised = normalize(counts, *levels)
-            logits, embedding = self.network(normalised)
-            embedding = embedding.float()
-            probabilities = self._probabilities(logits).cpu().numpy()
-            atypicality = self._atypicality(normalised, embedding).cpu().numpy()
+        try:
+            probabilities, atypicality, embedding = self._answers(crops, background, scale)
+        except torch.OutOfMemoryError as cause:
+            raise MemoryError(f"of the GPU for {len(crops)} crops at once; give fewer") from cause
         if not np.isfinite(probabilities).all():  # crops may be on another device
             check_probabilities(probabilities, crops.numpy(force=True), card.name)
         unassigned = judge_unassigned(probabilities, atypicality, card)
-        return Predictions(probabilities, unassigned, atypicality, embedding.cpu().numpy())
+        return Predictions(probabilities, unassigned, atypicality, embedding)
+
+    @torch.inference_mode()
+    def _answers(
+        self, crops: Tensor, background: np.ndarray | None, scale: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probabilities, atypicality and embedding, see `Predictions`."""
+        counts = crops.to(self.device).float()
+        normalised = normalize(counts, *self._levels(counts, background, scale))
+        logits, embedding = self.network(normalised)
+        embedding = embedding.float()
+        answers = self._probabilities(logits), self._atypicality(normalised, embedding), embedding
+        probabilities, atypicality, embedding = (answer.cpu().numpy() for answer in answers)
+        return probabilities, atypicality, embedding
 
     def _atypicality(self, normalised: Tensor, embedding: Tensor) -> Tensor:
         """float32 (N,), NaN where the model has no such score."""

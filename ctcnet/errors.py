@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 
@@ -111,3 +112,9 @@ class MissingExtraError(CtcnetError):
             fix=f'pip install "ctcnet[{extra}]"',
         )
         self.extra = extra
+
+
+def memory_errors() -> tuple[type[Exception], ...]:
+    """What is raised where memory is short: Python's error, and torch's of a GPU where torch is loaded."""
+    torch = sys.modules.get("torch")
+    return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)

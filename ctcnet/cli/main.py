@@ -25,7 +25,7 @@ from ctcnet.cli import (
     train,
     verify,
 )
-from ctcnet.errors import CtcnetError, SettingError
+from ctcnet.errors import CtcnetError, SettingError, memory_errors
 
 _VERBS = (simulate, check, pack, train, evaluate, export, rates, verify, sign, card, classify, scan, spillover)
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CtcnetError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except MemoryError as cause:
+    except memory_errors() as cause:
         print(f"error: there is not enough memory ({cause})", file=sys.stderr)
         return CtcnetError.exit_code
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from ctcnet.data.crop_data_module import CropDataModule
-from ctcnet.errors import CtcnetError, ModelFileError, OutputError, SettingError
+from ctcnet.errors import CtcnetError, ModelFileError, OutputError, SettingError, memory_errors
 from ctcnet.resources import find_config
 from ctcnet.settings_file import read_yaml_mapping
 from ctcnet.training.checkpoint import CARD_KEY, card_of, read_checkpoint
@@ -231,11 +231,15 @@ def run(args: list[str] | None = None) -> TrainingCommandLine:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the command line; 0 on success, 2 after a message where an input, a setting or an output was wrong."""
+    """Run the command line; 0 on success, 2 after a message where an input, a setting or an output was wrong, or memory
+    too small."""
     try:
         run(args)
     except (CtcnetError, MisconfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except memory_errors() as cause:
+        print(f"error: there is not enough memory ({cause}); give a smaller --data.batch_size", file=sys.stderr)
         return 2
     except SystemExit as stop:  # Lightning turns Ctrl-C into one
         if not isinstance(stop.__context__, KeyboardInterrupt):

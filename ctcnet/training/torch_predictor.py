@@ -64,7 +64,7 @@ class TorchPredictor:
         Raises:
             ModelPanelError: wrong number of channels or wrong size.
             ModelFileError: the answers to pixels that are numbers are none.
-            MemoryError: the GPU has not enough memory for so many crops.
+            torch.OutOfMemoryError: the GPU has not enough memory for so many crops.
         """
         return self.predict_tensor(torch.from_numpy(np.ascontiguousarray(crops)), background, scale)
 
@@ -81,27 +81,17 @@ class TorchPredictor:
                 found=str(tuple(crops.shape)),
                 fix=f"give the channels {', '.join(card.panel.markers)} at the model's scale and size",
             )
-        try:
-            probabilities, atypicality, embedding = self._answers(crops, background, scale)
-        except torch.OutOfMemoryError as cause:
-            raise MemoryError(f"of the GPU for {len(crops)} crops at once; give fewer") from cause
+        with torch.inference_mode():
+            counts = crops.to(self.device).float()
+            normalised = normalize(counts, *self._levels(counts, background, scale))
+            logits, embedding = self.network(normalised)
+            embedding = embedding.float()
+            probabilities = self._probabilities(logits).cpu().numpy()
+            atypicality = self._atypicality(normalised, embedding).cpu().numpy()
         if not np.isfinite(probabilities).all():  # crops may be on another device
             check_probabilities(probabilities, crops.numpy(force=True), card.name)
         unassigned = judge_unassigned(probabilities, atypicality, card)
-        return Predictions(probabilities, unassigned, atypicality, embedding)
-
-    @torch.inference_mode()
-    def _answers(
-        self, crops: Tensor, background: np.ndarray | None, scale: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Probabilities, atypicality and embedding, see `Predictions`."""
-        counts = crops.to(self.device).float()
-        normalised = normalize(counts, *self._levels(counts, background, scale))
-        logits, embedding = self.network(normalised)
-        embedding = embedding.float()
-        answers = self._probabilities(logits), self._atypicality(normalised, embedding), embedding
-        probabilities, atypicality, embedding = (answer.cpu().numpy() for answer in answers)
-        return probabilities, atypicality, embedding
+        return Predictions(probabilities, unassigned, atypicality, embedding.cpu().numpy())
 
     def _atypicality(self, normalised: Tensor, embedding: Tensor) -> Tensor:
         """float32 (N,), NaN where the model has no such score."""

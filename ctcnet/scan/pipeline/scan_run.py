@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ctcnet.errors import CartridgeError, CtcnetError, OutputError
+from ctcnet.errors import CartridgeError, CtcnetError, OutputError, memory_errors
 from ctcnet.runtime.predictions import Predictor
 from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.pipeline.cartridge_results import write_missing_csv
@@ -181,7 +181,7 @@ def _scan_one(request: ScanRequest, path: Path, name: str, is_whole: bool, progr
     except CtcnetError as error:
         _print_error(error, path, name, progress)
         row = {"cartridge": name, "status": FAILED, "error": str(error)}
-    except (OSError, MemoryError) as cause:  # a disk that went away; an image that says that it is huge
+    except (OSError, *memory_errors()) as cause:  # a disk that went away; an image that says that it is huge
         what = "cannot be read or written" if isinstance(cause, OSError) else "needs more memory than there is"
         error = CartridgeError(f"{what} ({cause})", where=path, fix="see to the machine and the files; then --resume")
         _print_error(error, path, name, progress)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tifffile
+import torch
 from scipy.ndimage import gaussian_filter
 
 from ctcnet.errors import OutputError, SettingError
@@ -236,9 +237,12 @@ def test_letters_of_any_script_tell_cartridges_apart(tmp_path):
         result_names([tmp_path / "x 1", tmp_path / "y", tmp_path / "x:1"])
 
 
-def test_too_little_memory_fails_one_cartridge_without_a_traceback(scan, cartridge, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError])
+def test_too_little_memory_fails_one_cartridge_without_a_traceback(
+    kind, scan, cartridge, tmp_path, monkeypatch, capsys
+):
     def open_huge(path, **options):
-        raise MemoryError("Unable to allocate 900 TiB")
+        raise kind("Unable to allocate 900 TiB")
 
     monkeypatch.setattr("ctcnet.scan.readers.opening.open_cartridge", open_huge)
     assert scan(cartridge, out=tmp_path / "out") == 1

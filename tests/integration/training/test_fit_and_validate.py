@@ -17,6 +17,7 @@ from ctcnet.labels import load_schema
 from ctcnet.networks.bounded_relu import UNBOUNDED
 from ctcnet.panel import load_panel
 from ctcnet.training.checkpoint import load_classifier
+from ctcnet.training.classifier_module import ClassifierModule
 from ctcnet.training.command_line import main
 from ctcnet.training.cross_validation import run_folds
 from ctcnet.training.metrics_table import read_metrics
@@ -171,6 +172,19 @@ def test_refusals(
     assert code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError])
+def test_too_little_memory_is_one_line(
+    kind: type[Exception], fit_options: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def full(*_: object) -> None:
+        raise kind("CUDA out of memory")
+
+    monkeypatch.setattr(ClassifierModule, "training_step", full)
+    assert main(fit_options(tmp_path / "run")) == 2
+    assert "not enough memory (CUDA out of memory); give a smaller --data.batch_size" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "best.ckpt").exists()
 
 
 def test_class_absent_from_training(task: Path, fit_options: Callable, tmp_path: Path, capsys) -> None:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import ctcnet
 from ctcnet.__main__ import run
@@ -76,8 +77,9 @@ def test_an_empty_argument_is_not_taken_for_the_folder_one_is_in(capsys):
     assert "after m.onnx: an argument is empty" in capsys.readouterr().err
 
 
-def test_too_little_memory_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(classify, "run", _raise(MemoryError("Unable to allocate 900 TiB")))
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError])
+def test_too_little_memory_is_one_line(kind, monkeypatch, capsys):
+    monkeypatch.setattr(classify, "run", _raise(kind("Unable to allocate 900 TiB")))
     assert main(_WORDS) == 2
     assert capsys.readouterr().err == "error: there is not enough memory (Unable to allocate 900 TiB)\n"
 

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,12 +21,3 @@ def test_batches_follow_the_device(predictor):
     assert predictor.batch_size == batch_size_on("cpu") == CPU_BATCH_SIZE
     assert TorchPredictor(predictor.network, predictor.card, "meta").batch_size == batch_size_on("cuda")
     assert batch_size_on("cuda") == GPU_BATCH_SIZE
-
-
-def test_a_gpu_with_too_little_memory_is_an_error_that_the_verbs_catch(predictor, monkeypatch):
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(predictor.network, "forward", full)
-    with pytest.raises(MemoryError, match="3 crops at once"):
-        predictor.predict(np.zeros((3, 2, 16, 16), np.uint16))

@@ -2,10 +2,18 @@
 
 import sys
 
-if __name__ == "__main__":
+from ctcnet.process_end import run_to_end
+
+
+def run() -> int:
+    """Run the command."""
     try:
         from ctcnet.training.command_line import main
     except KeyboardInterrupt:  # loading torch takes seconds
         print("interrupted before anything was done", file=sys.stderr)
-        raise SystemExit(130) from None
-    raise SystemExit(main())
+        return 130
+    return main()
+
+
+if __name__ == "__main__":
+    run_to_end(run)

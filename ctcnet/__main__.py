@@ -3,6 +3,9 @@
 import gc
 import os
 import sys
+from typing import NoReturn
+
+from ctcnet.process_end import run_to_end
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """New objects after which Python looks for cycles; its 700 take half a second of every start that loads torch."""
@@ -18,15 +21,30 @@ def run() -> int:
             return main()
         finally:
             sys.stdout.flush()
-            if "triton" not in sys.modules:  # its bindings would call what is frozen leaked
-                gc.freeze()  # the interpreter's last search for cycles takes 0.7 s with torch, and would free nothing
     except KeyboardInterrupt:
         print("interrupted before anything was done", file=sys.stderr)
         return 130
     except BrokenPipeError:  # as of `ctcnet card MODEL | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        _drop_what_waits()
         return 141
+    except OSError as cause:
+        if cause.filename is not None:  # only writing to a stream that is open names no file
+            raise
+        print(f"error: what is printed could not be written ({cause.strerror})", file=sys.stderr)
+        print("  what to do: see to the disk or the program that it is sent to", file=sys.stderr)
+        _drop_what_waits()
+        return 2
+
+
+def _drop_what_waits() -> None:
+    """Let the interpreter's last flush of the output have somewhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def command() -> NoReturn:
+    """Run the command and end the process with its exit code."""
+    run_to_end(run)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    command()

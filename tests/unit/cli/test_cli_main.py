@@ -112,6 +112,24 @@ def test_a_reader_that_went_away_is_no_traceback():
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_a_disk_that_is_full_where_the_output_goes_is_one_error():
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "ctcnet", "card", "ctcnet-s"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: what is printed could not be written (No space left on device)\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_a_file_is_not_taken_for_one_of_the_output(monkeypatch):
+    def read_wrongly():
+        raise FileNotFoundError(2, "No such file or directory", "card.json")
+
+    monkeypatch.setattr("ctcnet.cli.main", read_wrongly)
+    with pytest.raises(FileNotFoundError):
+        run()
+
+
 def test_module_runs_as_the_command():
     words = [sys.executable, "-m", "ctcnet", "--version"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
@@ -164,7 +182,7 @@ def test_verbs_that_need_an_extra_name_it(tmp_path):
 
 def test_libraries_that_count_what_is_left_at_the_end_find_nothing_to_say():
     pytest.importorskip("triton")
-    code = "import sys, triton._C.libtriton; from ctcnet.__main__ import run; sys.exit(run())"
+    code = "import sys, triton._C.libtriton; from ctcnet.__main__ import command; command()"
     words = [sys.executable, "-c", code, "card", "nowhere.onnx"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2

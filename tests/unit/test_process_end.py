@@ -1,0 +1,41 @@
+import subprocess
+import sys
+
+import pytest
+
+_START = """
+import atexit, ctypes, sys
+from ctcnet.process_end import run_to_end
+
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(libc.abort, None, None)  # a native library that fails as it is unloaded
+
+def run():
+    atexit.register(print, "exit handler")
+    print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ("return 0", 0),
+        ("return 1", 1),
+        ("sys.exit(2)", 2),
+        ("sys.exit()", 0),
+        ("sys.exit('a message')", 1),
+        ("raise ValueError('a fault')", 1),
+    ],
+)
+def test_the_exit_code_is_that_of_the_work_and_exit_handlers_run(ending, code):
+    words = [sys.executable, "-c", f"{_START}    {ending}\n\nrun_to_end(run)"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == "done\nexit handler\n"
+    assert ("a message" in done.stderr) == ("a message" in ending)
+    assert ("ValueError: a fault" in done.stderr) == ("a fault" in ending)
+
+
+def test_without_it_such_a_library_would_decide_the_exit_code():
+    done = subprocess.run([sys.executable, "-c", f"{_START}    return 0\n\nsys.exit(run())"], check=False, timeout=60)
+    assert done.returncode < 0

@@ -50,7 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--batch-size", type=int, help="largest number of crops at once (default: 64 on a CPU, else 1024)"
     )
-    parser.add_argument("--threads", type=int, help="threads of the CPU (default: the runtime's choice)")
+    parser.add_argument("--threads", type=int, help="threads of the CPU (default: all; a checkpoint: as torch chooses)")
     parser.add_argument("--overwrite", action="store_true", help="replace a table that exists")
     parser.set_defaults(run=run)
 

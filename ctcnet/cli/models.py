@@ -16,7 +16,7 @@ from ctcnet.model_card import ModelCard
 from ctcnet.panel import Panel, load_panel
 from ctcnet.resources import resource_dir
 from ctcnet.runtime import OnnxPredictor, Predictor, SessionSettings
-from ctcnet.runtime.session import check_threads
+from ctcnet.runtime.session import check_threads, usable_cpus
 from ctcnet.training.shipped_weights import (
     WEIGHTS_FILE,
     find_shipped,
@@ -41,7 +41,8 @@ def load_predictor(
     Args:
         path: an ONNX file, a checkpoint (.ckpt), a run folder, which stands for its best.ckpt, or a shipped model.
         device: 'cpu', 'cuda' or 'auto'. 'auto' is CUDA where the runtime offers it and a device is there.
-        threads: threads of the CPU; None leaves the choice to the runtime.
+        threads: threads of the CPU. None: as many as CPUs for an ONNX file, torch's choice for the others. An ONNX file
+            answers so many batches side by side, each on one thread.
         panel: panel that a shipped model is to serve; models of other kinds have their own.
 
     Raises:
@@ -243,7 +244,9 @@ def _load_onnx(path: Path, device: str, threads: int | None) -> Predictor:
     """Load an ONNX file; a runtime that offers CUDA where there is no device does not answer, and 'auto' is the CPU."""
     import onnxruntime
 
-    on_cpu = SessionSettings("cpu", threads)
+    on_cpu = SessionSettings("cpu", threads=1, calls_at_once=threads or usable_cpus())
+    if device == "cpu":
+        return OnnxPredictor(path, on_cpu)
     if device != "auto":
         return OnnxPredictor(path, SessionSettings(device, threads))
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():

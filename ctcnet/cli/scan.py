@@ -13,6 +13,7 @@ from ctcnet.errors import OutputError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.output import check_not_input
 from ctcnet.panel import load_panel
+from ctcnet.runtime.session import usable_cpus
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     result_names(args.cartridges)
     _check_places(args, model_path)
     check_scan_output(args.output, resume=args.resume, overwrite=args.overwrite)
-    workers = args.threads if args.threads is not None else len(os.sched_getaffinity(0))
+    workers = args.threads if args.threads is not None else usable_cpus()
     panel = None if args.panel is None else load_panel(args.panel)
     platform = None if args.platform is None else load_platform(args.platform)
     wanted = wanted_layout(args.layout, platform, args.pattern)

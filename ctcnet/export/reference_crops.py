@@ -102,6 +102,7 @@ class _FeedCollector:
 
     cartridge_reference = None
     batch_size = CPU_BATCH_SIZE
+    calls_at_once = 1
 
     def __init__(self, card: ModelCard, dtype: np.dtype) -> None:
         self.card, self.dtype = card, dtype

@@ -13,6 +13,7 @@ from ctcnet.normalization import per_crop_levels
 from ctcnet.panel import Panel, select_channels
 from ctcnet.runtime.levels import choose_levels
 from ctcnet.runtime.predictions import Predictions, Predictor, concatenate
+from ctcnet.runtime.side_by_side import in_order
 
 
 class ReadableCrops(Protocol):
@@ -39,7 +40,10 @@ def predict_crops(
     keep_embedding: bool = True,
     progress: str | None = None,
 ) -> tuple[Predictions, np.ndarray]:
-    """Predict crops in batches that share their levels. Pixels are held for one batch at a time.
+    """Predict crops in batches that share their levels.
+
+    As many batches are answered side by side as the predictor's `calls_at_once` says, while the next is read; pixels
+    are held of these alone. How many there are changes no answer.
 
     Args:
         predictor: the model.
@@ -63,16 +67,19 @@ def predict_crops(
     stated[names != "cartridge"] = np.nan
     batches = list(_batches_of_equal_levels(stated, batch_size))
     alone = levels == "per_crop" and mode != "per_crop"
-    parts: list[Predictions] = []
-    for batch in batches if progress is None else _track(batches, progress):
-        crops = read(rows[batch])
-        channels = background.shape[1]
-        answer = (
-            _predict_each_by_itself(predictor, crops)
-            if alone
-            else predictor.predict(crops, stated[batch[0], :channels], stated[batch[0], channels:])
-        )
-        parts.append(answer if keep_embedding else answer._replace(embedding=answer.embedding[:, :0]))
+    channels = background.shape[1]
+
+    def answer(task: tuple[np.ndarray, np.ndarray]) -> Predictions:
+        crops, levels = task
+        if alone:
+            found = _predict_each_by_itself(predictor, crops)
+        else:
+            found = predictor.predict(crops, levels[:channels], levels[channels:])
+        return found if keep_embedding else found._replace(embedding=found.embedding[:, :0])
+
+    tracked = batches if progress is None else _track(batches, progress)
+    tasks = ((read(rows[batch]), stated[batch[0]]) for batch in tracked)
+    parts = list(in_order(answer, tasks, predictor.calls_at_once))
     if not parts:
         return _no_predictions(predictor.card), names
     order = np.argsort(np.concatenate(batches), kind="stable")

@@ -41,6 +41,7 @@ class OnnxPredictor:
         input_dtype: uint16 or float32, the type of crops that the graph takes.
         cartridge_reference: what the leukocytes of cartridges are like; None where the file holds none.
         batch_size: crops at once that suit the provider.
+        calls_at_once: as in the settings.
 
     Raises:
         ModelFileError: no such file, one that is no ONNX model, is not allowed (see `ctcnet.runtime.model_file`), was
@@ -53,7 +54,7 @@ class OnnxPredictor:
     ) -> None:
         self._path = path
         settings = settings or SessionSettings()
-        self.batch_size = batch_size_on(settings.provider)
+        self.batch_size, self.calls_at_once = batch_size_on(settings.provider), settings.calls_at_once
         self._session = ModelSession(path, settings, expected_sha256)
         self.properties = self._session.properties
         self.card: ModelCard = read_card(self.properties, path)

@@ -53,6 +53,11 @@ class Predictor(Protocol):
         """Crops at once that suit where the model runs, see `batch_size_on`."""
         ...
 
+    @property
+    def calls_at_once(self) -> int:
+        """Calls of `predict` that may run side by side in threads, and that use the machine well."""
+        ...
+
     def predict(
         self, crops: np.ndarray, background: np.ndarray | None = None, scale: np.ndarray | None = None
     ) -> Predictions:

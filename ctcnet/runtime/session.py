@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ class SessionSettings:
         threads: threads within one operation, 1 to `MOST_THREADS`; None leaves the choice to onnxruntime.
         memory_arena: whether memory is kept from call to call; without, calls are slower and less is held between them.
         deadline_s: seconds that one call may take; None for any time. onnxruntime looks at it between two operators.
+        calls_at_once: calls that classification of many crops makes side by side, 1 to `MOST_THREADS`, each with
+            `threads` threads. A small network gains little from a second thread within a call; to use a CPU's cores
+            give one thread and as many calls as cores.
 
     Raises:
         SettingError: an unknown provider, or a number outside its range.
@@ -44,11 +48,13 @@ class SessionSettings:
     threads: int | None = None
     memory_arena: bool = True
     deadline_s: float | None = None
+    calls_at_once: int = 1
 
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
             raise SettingError(f"unknown provider '{self.provider}'", expected=f"one of: {', '.join(PROVIDERS)}")
         check_threads(self.threads)
+        _check_count(self.calls_at_once, "calls_at_once")
         _check_deadline(self.deadline_s)
 
 
@@ -67,15 +73,22 @@ def _check_deadline(deadline_s: float | None) -> None:
 
 def check_threads(threads: int | None) -> None:
     """Raise SettingError unless `threads` is None or a whole number, 1 to `MOST_THREADS`."""
-    if threads is None:
-        return
-    if isinstance(threads, bool) or not isinstance(threads, Integral):
-        raise SettingError(
-            "threads is no whole number", where="threads", expected=f"1 to {MOST_THREADS}", found=repr(threads)
-        )
-    if not 1 <= threads <= MOST_THREADS:
-        what = "threads is below 1" if threads < 1 else "threads are too many"
-        raise SettingError(what, where="threads", expected=f"1 to {MOST_THREADS}", found=str(threads))
+    if threads is not None:
+        _check_count(threads, "threads")
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use, at most `MOST_THREADS`."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, MOST_THREADS)
+
+
+def _check_count(count: int, name: str) -> None:
+    if isinstance(count, bool) or not isinstance(count, Integral):
+        raise SettingError(f"{name} is no whole number", where=name, expected=f"1 to {MOST_THREADS}", found=repr(count))
+    if not 1 <= count <= MOST_THREADS:
+        what = f"{name} is below 1" if count < 1 else f"{name} are too many"
+        raise SettingError(what, where=name, expected=f"1 to {MOST_THREADS}", found=str(count))
 
 
 class ModelSession:

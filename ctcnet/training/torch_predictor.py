@@ -31,7 +31,10 @@ class TorchPredictor:
     Attributes:
         network, card, device, atypicality, cartridge_reference: as given.
         batch_size: crops at once that suit the device.
+        calls_at_once: 1; torch's own threads share a call.
     """
+
+    calls_at_once = 1
 
     def __init__(
         self,

@@ -3,6 +3,8 @@
 The graphs are those that `ctcnet export` writes (raw uint16 counts in, normalisation inside) with untrained weights,
 which take as long as trained ones. Runs of the networks alternate, so that a slow moment of the machine hits all.
 
+Two threads can share one call, or each have its own (`--calls-at-once 2 --threads 1`, as classification does it).
+
     python scripts/benchmarks/inference_speed.py [--crop-size-px 64] [--batch-size 64] [--threads 2] [--rounds 7]
 """
 
@@ -13,12 +15,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 
-import numpy as np
 import onnxruntime
 import torch
 from benchmark_output import hardware, print_table, save_result
+from session_speed import crop_feed, crops_per_second, open_session
 from torch.utils.flop_counter import FlopCounterMode
 from untrained_model import untrained_card, write_untrained
 
@@ -33,9 +34,7 @@ def _session(card: ModelCard, folder: Path, threads: int) -> tuple[onnxruntime.I
     path = folder / f"{card.backbone}.onnx"
     network = write_untrained(card, path)
     example = torch.zeros(1, len(card.panel.channels), card.crop_size_px, card.crop_size_px)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads)
     parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e3
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(example)
@@ -43,22 +42,18 @@ def _session(card: ModelCard, folder: Path, threads: int) -> tuple[onnxruntime.I
 
 
 def measure(
-    names: Sequence[str], crop_size_px: int, batch_size: int, threads: int, rounds: int, seconds: float
+    names: Sequence[str], crop_size_px: int, batch_size: int, threads: int, calls: int, rounds: int, seconds: float
 ) -> list[dict[str, float | str]]:
     """One row per network.
 
     Args:
         names: registered backbones, `PEER` among them.
         crop_size_px, batch_size: of the crops.
-        threads: of onnxruntime.
+        threads: of onnxruntime, within a call.
+        calls: that run side by side.
         rounds, seconds: measurements of each network, and how long each lasts.
     """
-    crops = np.random.default_rng(0).integers(0, 4096, (batch_size, 5, crop_size_px, crop_size_px))
-    feed = {
-        "crops": crops.astype(np.uint16),
-        "background": np.full(5, 100, np.float32),
-        "scale": np.full(5, 500, np.float32),
-    }
+    feed = crop_feed(batch_size, crop_size_px)
     speeds: dict[str, list[float]] = {}
     sizes = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -68,11 +63,7 @@ def measure(
             sessions[name].run(None, feed)
         for _ in range(rounds):
             for name, session in sessions.items():
-                start, done = perf_counter(), 0
-                while perf_counter() - start < seconds:
-                    session.run(None, feed)
-                    done += batch_size
-                speeds.setdefault(name, []).append(done / (perf_counter() - start))
+                speeds.setdefault(name, []).append(crops_per_second(session, feed, seconds, calls))
     ratios = {name: [a / b for a, b in zip(values, speeds[PEER], strict=True)] for name, values in speeds.items()}
     return [
         {
@@ -92,16 +83,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crop-size-px", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="within a call")
+    parser.add_argument("--calls-at-once", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()
-    sizes = (args.crop_size_px, args.batch_size, args.threads, args.rounds, args.seconds)
+    sizes = (args.crop_size_px, args.batch_size, args.threads, args.calls_at_once, args.rounds, args.seconds)
     rows = measure(backbone_names(), *sizes)
     title = (
-        f"onnxruntime {onnxruntime.__version__}, {args.threads} threads, {args.crop_size_px} px, 5 channels, "
-        f"batches of {args.batch_size}"
+        f"onnxruntime {onnxruntime.__version__}, {args.threads} threads in each of {args.calls_at_once} calls at once, "
+        f"{args.crop_size_px} px, 5 channels, batches of {args.batch_size}"
     )
     print_table(title, rows)
     save_result(args.json, {"title": title, "hardware": hardware(), "rows": rows})

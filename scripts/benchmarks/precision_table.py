@@ -6,7 +6,7 @@ are timed only. Runs of all sessions alternate, so that a slow moment of the mac
 on a CPU onnxruntime turns it back into float32, and its speed there says nothing.
 
     ctcnet simulate crops CROPS --count 4000 --groups 20 --seed 5 --effects all
-    python scripts/benchmarks/precision_table.py CROPS/manifest.csv --json table.json [--threads 1 2] [--rounds 9]
+    python scripts/benchmarks/precision_table.py CROPS/manifest.csv --json table.json [--threads 1 2 2x1] [--rounds 9]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from benchmark_output import hardware, print_table, save_result
+from session_speed import crop_feed, crops_per_second, open_session
 from untrained_model import untrained_card, write_untrained
 
 from ctcnet.cli.models import find_model
@@ -56,30 +57,28 @@ def _reduce(path: Path, feeds: Sequence[Feed]) -> dict[str, Path]:
     return files
 
 
-def _speeds(files: dict[str, Path], args: argparse.Namespace, threads: int) -> dict[str, list[float]]:
-    """Crops per second of each file in each round: of wall time, or with one thread of the processor's time, which
-    other work on the machine disturbs less.
+def _speeds(files: dict[str, Path], args: argparse.Namespace, threads: int, calls: int) -> dict[str, list[float]]:
+    """Crops per second of each file in each round, by so many calls at once of so many threads.
+
+    Of wall time, or with one thread of the processor's time, which other work on the machine disturbs less.
     """
-    crops = np.random.default_rng(0).integers(0, 4096, (args.batch_size, 5, 64, 64)).astype(np.uint16)
-    feed = {"crops": crops, "background": np.full(5, 100, np.float32), "scale": np.full(5, 500, np.float32)}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    providers = [f"{args.provider.upper()}ExecutionProvider"]
-    sessions = {
-        name: onnxruntime.InferenceSession(str(file), options, providers=providers) for name, file in files.items()
-    }
-    clock = process_time if args.processor_time and threads == 1 else perf_counter
+    feed = crop_feed(args.batch_size)
+    provider = f"{args.provider.upper()}ExecutionProvider"
+    sessions = {name: open_session(file, threads, provider) for name, file in files.items()}
+    clock = process_time if args.processor_time and threads * calls == 1 else perf_counter
     speeds: dict[str, list[float]] = {name: [] for name in sessions}
     for session in sessions.values():
         session.run(None, feed)
     for _ in range(args.rounds):
         for name, session in sessions.items():
-            start, done = clock(), 0
-            while clock() - start < args.seconds:
-                session.run(None, feed)
-                done += args.batch_size
-            speeds[name].append(done / (clock() - start))
+            speeds[name].append(crops_per_second(session, feed, args.seconds, calls, clock))
     return speeds
+
+
+def _calls_and_threads(words: str) -> tuple[int, int]:
+    """Threads within a call and calls at once of '2' (one call) or '2x1' (two calls of one thread)."""
+    calls, _, threads = words.rpartition("x")
+    return int(threads), int(calls or 1)
 
 
 def _speed_rows(speeds: dict[str, list[float]], models: Sequence[str]) -> list[dict[str, Any]]:
@@ -127,7 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("crops", type=Path, help="manifest, store or folder of labelled crops of the panel ctc5")
     parser.add_argument("--model", default="ctcnet-s", help="shipped model")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    words = "threads within a call, or CALLSxTHREADS for calls side by side (default: 1 2 2x1)"
+    parser.add_argument("--threads", type=_calls_and_threads, nargs="+", default=[(1, 1), (2, 1), (1, 2)], help=words)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.5, help="length of one measurement")
@@ -151,9 +151,9 @@ def main() -> None:
             files |= {f"{name} {precision}": twin for precision, twin in _reduce(path, feeds).items()}
         decisions = _decision_rows(own, division.held_out)
         tables = {}
-        for threads in args.threads:
-            rows = _speed_rows(_speeds(files, args, threads), (args.model, *PEERS))
-            words = f"{args.provider}, {threads} threads, batches of {args.batch_size}"
+        for threads, calls in args.threads:
+            rows = _speed_rows(_speeds(files, args, threads, calls), (args.model, *PEERS))
+            words = f"{args.provider}, {calls} x {threads} threads, batches of {args.batch_size}"
             title = f"onnxruntime {onnxruntime.__version__}, {words}"
             print_table(title, rows)
             tables[title] = rows

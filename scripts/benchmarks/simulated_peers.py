@@ -147,7 +147,7 @@ class Comparison:
         if set(peers) <= set(kept):
             return kept
         names = [peer for peer in peers if peer not in (BOOSTING, REFERENCE)] + [REFERENCE]
-        found: dict[str, Any] = {str(row["network"]): row for row in measure(names, 64, 64, 1, 5, 1.0)}
+        found: dict[str, Any] = {str(row["network"]): row for row in measure(names, 64, 64, 1, 1, 5, 1.0)}
         if BOOSTING in peers:
             found[BOOSTING] = self._speed_of_boosting(float(found[REFERENCE]["crops/s"]))
         save_result(path, {"hardware": hardware(), "onnxruntime": onnxruntime.__version__, "peers": found})

@@ -29,6 +29,7 @@ class StainModel:
 
     cartridge_reference = None
     batch_size = 64
+    calls_at_once = 1
 
     def __init__(self, seen: tuple[str, ...] = (), simulated: bool = False, mode: str = "cartridge") -> None:
         own = None if mode == "per_crop" else (100.0,) * 5

@@ -3,6 +3,7 @@ import pytest
 from ctcnet.cli.models import find_model, load_predictor, panel_of_images
 from ctcnet.errors import ModelFileError, SettingError
 from ctcnet.runtime import OnnxPredictor
+from ctcnet.runtime.session import usable_cpus
 
 pytestmark = pytest.mark.unit
 
@@ -27,6 +28,8 @@ def test_missing_files_and_other_endings_list_what_is_accepted(tmp_path, name):
 
 def test_onnx_file_is_run_by_onnxruntime(write_linear_model):
     assert isinstance(load_predictor(write_linear_model(), "cpu", threads=1), OnnxPredictor)
+    assert load_predictor(write_linear_model(), "cpu", threads=3).calls_at_once == 3
+    assert load_predictor(write_linear_model(), "cpu").calls_at_once == usable_cpus()
 
 
 @pytest.mark.parametrize("options", [{"device": "tpu"}, {"threads": 0}])

@@ -1,3 +1,5 @@
+import itertools
+import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,6 +66,25 @@ def test_batches_are_the_predictors_unless_asked_otherwise(write_linear_model, t
     for batch_size in (None, 100):
         classify_crops(predictor, crops, batch_size=batch_size)
     assert sizes == [64, 64, 22, 100, 50]
+
+
+def test_calls_side_by_side_change_no_answer(write_linear_model, two_channel_card):
+    crops = _crops(two_channel_card, count=150, cartridges=5)
+    together, call = threading.Barrier(3, timeout=30), itertools.count()
+
+    class Meeting(OnnxPredictor):
+        def predict(self, crops, background=None, scale=None):
+            if self.calls_at_once > 1 and next(call) < 3:
+                together.wait()  # the first goes on when three are under way
+            return super().predict(crops, background, scale)
+
+    model = write_linear_model()
+    answers = [
+        classify_crops(Meeting(model, SessionSettings(threads=1, calls_at_once=calls)), crops, batch_size=10)[0]
+        for calls in (1, 3)
+    ]
+    for one, three in zip(*answers, strict=True):
+        np.testing.assert_array_equal(one, three)
 
 
 def test_rows_without_levels_use_the_models_own_and_say_so(write_linear_model, two_channel_card, linear_probabilities):

@@ -137,10 +137,7 @@ class _Reader:
                 numbers.append(_signed(number))
             return numbers
         if kind == "counts":
-            ends = np.frombuffer(part, np.uint8) < 128
-            if len(ends) and not ends[-1]:
-                raise WireError(f"{message.name}.{entry.name} that ends within a number")
-            return int(np.count_nonzero(ends))
+            return _count_varints(np.frombuffer(part, np.uint8), f"{message.name}.{entry.name}")
         size = _COUNTS.get(str(kind), 0)
         if not size or len(part) % size:
             raise WireError(f"{message.name}.{entry.name} of another type")
@@ -180,6 +177,17 @@ class _Reader:
 
 _COUNTS = {"count4": 4, "count8": 8, "counts": 0}
 _FIXED = {"float": 4, "count4": 4, "count8": 8}
+
+
+def _count_varints(part: np.ndarray, name: str) -> int:
+    """Numbers in uint8 (n,); raises WireError where they are not whole numbers of at most 64 bits."""
+    ends = np.flatnonzero(part < 128)
+    if len(part) and (not len(ends) or ends[-1] != len(part) - 1):
+        raise WireError(f"{name} that ends within a number")
+    lengths = np.diff(ends, prepend=-1)
+    if (lengths > 10).any() or (part[ends[lengths == 10]] > 1).any():
+        raise WireError(f"{name} with a number of more than 64 bits")
+    return len(ends)
 
 
 def _signed(number: int) -> int:

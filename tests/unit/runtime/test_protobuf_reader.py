@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -135,6 +136,32 @@ def test_values_packed_or_not_are_counted_alike():
         read_message(memoryview(one_by_one), MODEL)
     (tensor,) = read_message(memoryview(b"\x3a\x0d\x2a\x0b" + one_by_one[4:-1]), MODEL)["graph"]["initializer"]
     assert tensor == {"int64_data": 2, "float_data": 1, "dims": [5]}
+
+
+@pytest.mark.parametrize("number", [b"\xff" * 10 + b"\x01", b"\x05" + b"\xff" * 19 + b"\x01"])
+def test_packed_numbers_that_protobuf_refuses_are_refused(number):
+    with pytest.raises(WireError, match="more than 64 bits"):
+        read_message(memoryview(_packed_int64(number)), MODEL)
+    with pytest.raises(DecodeError):
+        onnx.ModelProto.FromString(_packed_int64(number))
+
+
+def test_a_packed_number_whose_last_byte_overflows_is_refused():
+    with pytest.raises(WireError, match="more than 64 bits"):
+        read_message(memoryview(_packed_int64(b"\xff" * 9 + b"\x02")), MODEL)
+
+
+def test_the_largest_packed_numbers_are_counted():
+    content = _packed_int64(b"\xff" * 9 + b"\x01" + b"\x00")
+    (tensor,) = read_message(memoryview(content), MODEL)["graph"]["initializer"]
+    assert tensor == {"int64_data": 2}
+    assert list(onnx.ModelProto.FromString(content).graph.initializer[0].int64_data) == [-1, 0]
+
+
+def _packed_int64(data: bytes) -> bytes:
+    for tag in (b"\x3a", b"\x2a", b"\x3a"):  # int64_data of an initializer of the graph
+        data = tag + bytes([len(data)]) + data
+    return data
 
 
 def test_number_of_fields_is_bounded(monkeypatch):

@@ -2,7 +2,7 @@
 
 import sys
 
-from ctcnet.process_end import run_to_end
+from ctcnet.process_end import INTERRUPTED, run_to_end
 
 
 def run() -> int:
@@ -11,7 +11,7 @@ def run() -> int:
         from ctcnet.training.command_line import main
     except KeyboardInterrupt:  # loading torch takes seconds
         print("interrupted before anything was done", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return main()
 
 

@@ -42,7 +42,7 @@ def load_predictor(
         path: an ONNX file, a checkpoint (.ckpt), a run folder, which stands for its best.ckpt, or a shipped model.
         device: 'cpu', 'cuda' or 'auto'. 'auto' is CUDA where the runtime offers it and a device is there.
         threads: threads of the CPU. None: as many as CPUs for an ONNX file, torch's choice for the others. An ONNX file
-            answers so many batches side by side, each on one thread.
+            on the CPU answers so many batches side by side, each on one thread; in others they share a call.
         panel: panel that a shipped model is to serve; models of other kinds have their own.
 
     Raises:

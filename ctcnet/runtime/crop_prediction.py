@@ -75,11 +75,11 @@ def predict_crops(
             found = _predict_each_by_itself(predictor, crops)
         else:
             found = predictor.predict(crops, levels[:channels], levels[channels:])
-        return found if keep_embedding else found._replace(embedding=found.embedding[:, :0])
+        return found if keep_embedding else found._replace(embedding=found.embedding[:, :0].copy())
 
-    tracked = batches if progress is None else _track(batches, progress)
-    tasks = ((read(rows[batch]), stated[batch[0]]) for batch in tracked)
-    parts = list(in_order(answer, tasks, predictor.calls_at_once))
+    tasks = ((read(rows[batch]), stated[batch[0]]) for batch in batches)
+    answers = in_order(answer, tasks, predictor.calls_at_once)
+    parts = list(answers if progress is None else _track(answers, progress, len(batches)))
     if not parts:
         return _no_predictions(predictor.card), names
     order = np.argsort(np.concatenate(batches), kind="stable")
@@ -184,7 +184,7 @@ def _no_predictions(card: ModelCard) -> Predictions:
     return Predictions(empty.reshape(0, classes), empty.astype(bool), empty, empty.reshape(0, 0))
 
 
-def _track(batches: list[np.ndarray], description: str) -> Iterator[np.ndarray]:
+def _track(answers: Iterator[Predictions], description: str, total: int) -> Iterator[Predictions]:
     from ctcnet.progress import track
 
-    return track(batches, description)
+    return track(answers, description, total)

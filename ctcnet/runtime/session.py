@@ -166,7 +166,7 @@ def _too_late(deadline_s: float, path: Path) -> DeadlineError:
         "took longer than it may and was ended",
         where=path,
         expected=f"at most {deadline_s:g} s for one call",
-        fix="give fewer crops at once, more threads or a longer deadline",
+        fix="give fewer crops at once, fewer calls at once, more threads or a longer deadline",
     )
 
 

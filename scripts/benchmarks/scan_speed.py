@@ -61,8 +61,9 @@ def _scan(cartridge: Path, model: Path, out: Path, threads: int) -> dict[str, fl
         str(threads),
     ]
     code = (
-        "import resource, sys; from ctcnet.__main__ import run; code = run(); "
-        "print('PEAK_KIB', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+        "import atexit, resource; from ctcnet.__main__ import run; from ctcnet.process_end import run_to_end; "
+        "peak = lambda: print('PEAK_KIB', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); "
+        "run_to_end(lambda: (atexit.register(peak), run())[1])"
     )
     start = perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, text=True)

@@ -178,13 +178,3 @@ def test_verbs_that_need_an_extra_name_it(tmp_path):
     assert done.stderr.count('pip install "ctcnet[train]"') == 4
     assert done.stderr.count('pip install "ctcnet[scan]"') == 1
     assert list(tmp_path.iterdir()) == [checkpoint]
-
-
-def test_libraries_that_count_what_is_left_at_the_end_find_nothing_to_say():
-    pytest.importorskip("triton")
-    code = "import sys, triton._C.libtriton; from ctcnet.__main__ import command; command()"
-    words = [sys.executable, "-c", code, "card", "nowhere.onnx"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: nowhere.onnx: ")
-    assert "leaked" not in done.stderr

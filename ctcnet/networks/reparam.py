@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ctcnet.networks.batch_norm import BatchNorm2d
 from ctcnet.networks.bounded_relu import BoundedReLU
@@ -21,6 +20,7 @@ class BranchedConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
+        self.stride = stride
         self.conv3 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
         self.norm3 = BatchNorm2d(out_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 1, stride, 0, bias=False)
@@ -36,20 +36,54 @@ class BranchedConv(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Conv2d:
         """One 3 x 3 convolution with the same answers in evaluation; needs evaluation mode."""
-        merged = fuse_conv_bn_eval(self.conv3, self.norm3)
-        point = fuse_conv_bn_eval(self.conv1, self.norm1)
-        assert merged.bias is not None
-        assert point.bias is not None
-        merged.weight += F.pad(point.weight, (1, 1, 1, 1))
-        merged.bias += point.bias
+        merged = nn.Conv2d(self.conv3.in_channels, self.conv3.out_channels, 3, self.stride, 1, device="meta")
+        norms = [norm for norm in (self.norm3, self.norm1, self.norm_identity) if norm is not None]
+        merged.weight = nn.Parameter(self.merged_weight())
+        merged.bias = nn.Parameter(torch.stack([_offset(norm) for norm in norms]).sum(0))
+        return merged.eval()
+
+    def merged_weight(self) -> Tensor:
+        """Weight (out_channels, in_channels, 3, 3) of `merged`, of which gradients can be taken."""
+        weight = self.conv3.weight * _gain(self.norm3)[:, None, None, None]
+        point = self.conv1.weight * _gain(self.norm1)[:, None, None, None]
         if self.norm_identity is not None:
-            norm = self.norm_identity
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            merged.weight[:, :, 1, 1] += torch.diag(gain)
-            merged.bias += norm.bias - norm.running_mean * gain
-        return merged
+            point = point + torch.diag(_gain(self.norm_identity))[:, :, None, None]
+        return weight + F.pad(point, (1, 1, 1, 1))
+
+
+def _gain(norm: BatchNorm2d) -> Tensor:
+    """(C,) factor by which a batch norm multiplies in evaluation."""
+    assert norm.running_var is not None
+    return norm.weight / torch.sqrt(norm.running_var + norm.eps)
+
+
+def _offset(norm: BatchNorm2d) -> Tensor:
+    """(C,) what a batch norm adds in evaluation."""
+    assert norm.running_mean is not None
+    return norm.bias - norm.running_mean * _gain(norm)
+
+
+def weight_range_excess(network: nn.Module, limit: float) -> Tensor:
+    """How far merged weights lie beyond a range, to be kept small in training for the sake of INT8.
+
+    An identity branch adds up to 25 times the root mean square of a filter to one of its weights, and one scale for the
+    filter then leaves the others few steps of 8 bits.
+
+    Args:
+        network: with `BranchedConv` layers.
+        limit: largest size of a weight, in root mean squares of its filter.
+
+    Returns:
+        0-dimensional: sum over layers of the mean over filters of the sum of squares of what exceeds the limit, in
+        units of the limit.
+    """
+    excess = torch.zeros((), device=next(network.parameters()).device)
+    for layer in network.modules():
+        if isinstance(layer, BranchedConv):
+            filters = layer.merged_weight().float().flatten(1)
+            size = filters.square().mean(1, keepdim=True).sqrt()
+            excess = excess + F.relu(filters.abs() / (limit * size) - 1).square().sum(1).mean()
+    return excess
 
 
 def merge_branches(layers: nn.Sequential) -> nn.Sequential:

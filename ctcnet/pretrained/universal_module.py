@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctcnet.networks.bounded_relu import LIMIT, set_limit
+from ctcnet.networks.reparam import weight_range_excess
 from ctcnet.pretrained.universal_network import build_universal, logits_of_parts
 from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import Part
@@ -29,6 +30,8 @@ class UniversalSettings:
         label_smoothing: share of each target spread evenly over the classes.
         ema_decay: of the moving average that becomes the model.
         activation_limit: bound of the activations, see `ctcnet.networks.bounded_relu`.
+        weight_range: size of merged weights beyond which they cost, see `reparam.weight_range_excess`; None for any.
+        range_cost: what that excess is multiplied with before it is added to the loss.
         optimizer: see `OptimizerSettings`; its warm-up is that of `warmup_steps`.
     """
 
@@ -38,6 +41,8 @@ class UniversalSettings:
     label_smoothing: float = 0.01
     ema_decay: float = 0.999
     activation_limit: float = LIMIT
+    weight_range: float | None = None
+    range_cost: float = 0.3
     optimizer: OptimizerSettings = OptimizerSettings(warmup_epochs=1.0)  # noqa: RUF009  (frozen)
 
 
@@ -67,6 +72,9 @@ class UniversalModule(LightningModule):
         logits = logits_of_parts(self.network, parts, seeds)
         loss = F.cross_entropy(logits.float(), target, label_smoothing=self.settings.label_smoothing)
         self.log("loss", loss, prog_bar=True)
+        if self.settings.weight_range is not None:
+            with torch.autocast(loss.device.type, enabled=False):
+                loss = loss + self.settings.range_cost * weight_range_excess(self.network, self.settings.weight_range)
         self.log("accuracy", (logits.argmax(1) == target).float().mean(), prog_bar=True)
         return loss
 

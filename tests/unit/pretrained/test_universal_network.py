@@ -70,3 +70,19 @@ def test_training_lowers_the_loss_on_two_kinds_of_pictures() -> None:
         chosen["lr_scheduler"]["scheduler"].step()
         losses.append(float(loss.detach()))
     assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
+
+
+def test_weights_beyond_their_range_add_to_the_loss() -> None:
+    labels = torch.arange(8) % 2
+    batch = [Part(torch.rand(8, 2, 64, 64), ("nucleus", "epithelial"), labels)]
+
+    def loss_with(weight_range: float | None, cost: float) -> float:
+        torch.manual_seed(0)
+        settings = UniversalSettings(40, dropout=0.0, weight_range=weight_range, range_cost=cost)
+        module = UniversalModule(settings)
+        module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+        return float(module.training_step(batch, 0).detach())
+
+    free, cheap, dear = loss_with(None, 1.0), loss_with(2.0, 1.0), loss_with(2.0, 3.0)
+    assert dear - free == pytest.approx(3 * (cheap - free), rel=1e-3)
+    assert cheap > free

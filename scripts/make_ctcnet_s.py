@@ -3,9 +3,9 @@
     python scripts/make_ctcnet_s.py --out models/ctcnet-s
 
 Two networks are trained on a stream of simulated crops of random panels: one on crops normalised with the levels of
-their cartridge, in its last steps with bounded activations (for INT8), and from its weights one on crops normalised
-each by itself (display merges). Then the model is specialised to the five-colour and the CellSearch panel and exported.
-About an hour on 2 CPU cores; a GPU is used where there is one.
+their cartridge, and from its weights one on crops normalised each by itself (display merges). The first is trained
+freely, then with bounded activations, then with weights in a narrow range as well (both for INT8). At last the model is
+specialised to the five-colour and the CellSearch panel and exported. A GPU is used where there is one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
@@ -52,8 +52,10 @@ PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6",
 EXPORTED = {"model.onnx": "ctc5", "model_cellsearch4.onnx": "cellsearch4"}
 PAGE = "README.md"
 CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
-STAGES = ("unbounded", "cartridge", "per_crop")
+STAGES = ("unbounded", "bounded", "per_crop", "cartridge")
 """Trainings, in the order of their seeds."""
+WEIGHT_RANGE = 3.5
+"""Root mean squares of a filter that its largest weight may be; of weights at random it is three."""
 
 
 def stream_settings(per_crop: bool) -> StreamSettings:
@@ -81,8 +83,8 @@ def train(args: argparse.Namespace, stage: str, settings: UniversalSettings, sta
     seed = len(STAGES) * args.seed + STAGES.index(stage)
     workers = 0 if torch.cuda.is_available() else args.workers
     stream = stream_settings(stage == "per_crop")
-    recipe = {"seed": seed, "workers": workers, "effects": list(Effects.all().names), "started": start is not None}
-    recipe |= {"network": asdict(settings), "stream": asdict(stream)}
+    recipe = {"seed": seed, "workers": workers, "effects": list(Effects.all().names)}
+    recipe |= {"network": asdict(settings), "stream": asdict(stream), "start": start and start.record["recipe"]}
     recipe = json.loads(json.dumps(recipe))
     weights_file, record_file = (args.work / f"{stage}{ending}" for ending in (".safetensors", ".json"))
     if weights_file.is_file() and record_file.is_file():
@@ -122,6 +124,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=16000, help="of the network for cartridges, without bounds")
     parser.add_argument("--bounded-steps", type=int, default=4000, help="of the same with bounded activations")
+    parser.add_argument("--narrow-steps", type=int, default=6000, help="of the same with weights in a narrow range too")
     parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
@@ -133,24 +136,24 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     further = OptimizerSettings(1e-3, warmup_epochs=1.0)
     unbounded = train(args, "unbounded", UniversalSettings(args.steps, activation_limit=UNBOUNDED), None)
-    cartridge = train(args, "cartridge", UniversalSettings(args.bounded_steps, optimizer=further), unbounded)
-    per_crop = train(args, "per_crop", UniversalSettings(args.per_crop_steps, optimizer=further), cartridge)
-    steps = args.steps + args.bounded_steps
+    bounded = train(args, "bounded", UniversalSettings(args.bounded_steps, optimizer=further), unbounded)
+    narrow = UniversalSettings(args.narrow_steps, weight_range=WEIGHT_RANGE, optimizer=further)
+    cartridge = train(args, "cartridge", narrow, bounded)
+    per_crop = train(args, "per_crop", replace(narrow, steps=args.per_crop_steps), cartridge)
+    trained = {"unbounded": unbounded, "bounded": bounded, "cartridge": cartridge, "per_crop": per_crop}
+    steps = args.steps + args.bounded_steps + args.narrow_steps
     stream = stream_settings(False)
     used = stream.parts * stream.part_crops / stream.uses
     training: dict[str, Any] = {
         "command": f"python scripts/make_ctcnet_s.py --out models/ctcnet-s --seed {args.seed} --steps {args.steps} "
-        f"--bounded-steps {args.bounded_steps} --per-crop-steps {args.per_crop_steps} --workers {args.workers} "
-        f"--threads {args.threads}",
+        f"--bounded-steps {args.bounded_steps} --narrow-steps {args.narrow_steps} "
+        f"--per-crop-steps {args.per_crop_steps} --workers {args.workers} --threads {args.threads}",
         "seed": args.seed,
         "crops": round(steps * used),
         "crops_per_crop_mode": round(args.per_crop_steps * used),
         "groups": round(steps * used / stream.group_crops),
         "uses_of_each_crop": stream.uses,
-        "minutes": {
-            stage: trained.record["minutes"]
-            for stage, trained in (("unbounded", unbounded), ("cartridge", cartridge), ("per_crop", per_crop))
-        },
+        "minutes": {stage: network.record["minutes"] for stage, network in trained.items()},
         "hardware": cartridge.record["hardware"],
         "date": date.today().isoformat(),
         "effects": list(Effects.all().names),

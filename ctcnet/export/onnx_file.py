@@ -23,6 +23,7 @@ from ctcnet.runtime.onnx_predictor import CARTRIDGE_PROPERTY, INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
 IR_VERSION = 9
 """Newest IR version that onnxruntime 1.17 loads; torch writes 10, whose additions the graph does not use."""
@@ -31,6 +32,8 @@ OPSETS = (18,)
 """Opsets that can be asked for: torch's exporter translates to 18, and onnxruntime 1.14 and later run it."""
 
 LEAST_ONNXRUNTIME = "1.17"
+_LARGEST_MERGED = 2**20
+"""Values of a constant beyond which it is not compared with others."""
 INPUT_DTYPES = {"uint16": torch.uint16, "float32": torch.float32}
 
 
@@ -67,7 +70,17 @@ def trace(predictor: ExportablePredictor, opset: int, input_dtype: str) -> onnx.
             verbose=False,
         )
     assert program is not None
+    _compute_once(program.model)
     return for_old_runtimes(program.model_proto)
+
+
+def _compute_once(model: ir.Model) -> None:
+    """Merge constants of equal values, and then nodes that compute the same: what networks and scores share."""
+    from onnx_ir.passes import common as passes
+
+    passes.DeduplicateInitializersPass(size_limit=_LARGEST_MERGED)(model)
+    passes.CommonSubexpressionEliminationPass()(model)
+    passes.RemoveUnusedNodesPass()(model)
 
 
 def for_old_runtimes(model: onnx.ModelProto) -> onnx.ModelProto:

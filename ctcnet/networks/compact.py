@@ -17,8 +17,9 @@ from ctcnet.networks.batch_norm import BatchNorm2d, fold_batch_norm
 from ctcnet.networks.bounded_relu import BoundedReLU
 from ctcnet.networks.registry import register_backbone
 from ctcnet.networks.reparam import BranchedConv, merge_branches
-from ctcnet.networks.stain_statistics import INPUT_LIMIT, StainStatistics
+from ctcnet.networks.stain_statistics import StainStatistics
 from ctcnet.networks.stem import PanelStem
+from ctcnet.normalization import INPUT_LIMIT
 
 STEM_WIDTH = 32
 STAGES: tuple[tuple[int, int], ...] = ((32, 1), (48, 2), (96, 2))

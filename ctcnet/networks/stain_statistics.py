@@ -1,9 +1,8 @@
 """Whole-crop statistics of each stain, so that the absolute amount of stain reaches the classifier's head.
 
 Convolutions followed by batch norm and average pooling blur how much stain a cell holds in all; DNA content, and with
-it the phase of the cell cycle, is exactly that. All statistics are linear sums, squares and maxima over means of blocks
-of pixels; expensive functions, logarithms and roots, are taken of a few numbers per channel, never of pixels. The shape
-of each stain (`ctcnet.networks.shape_statistics`) stands beside its amount.
+it the phase of the cell cycle, is exactly that. The amounts are those of `ctcnet.stain_amounts`; beside them stands the
+shape of each stain (`ctcnet.networks.shape_statistics`).
 """
 
 from __future__ import annotations
@@ -15,33 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ctcnet.block_statistics import block_means, border_level, side_weights, signed_log
 from ctcnet.networks.batch_norm import BatchNorm1d
 from ctcnet.networks.dropout import SHAPE_STREAM, SeededDropout
 from ctcnet.networks.precision import in_float32
 from ctcnet.networks.shape_statistics import NUM_RUNGS, NUM_SHAPE_STATISTICS, shape_statistics
 from ctcnet.networks.stem import check_channels, role_slots
+from ctcnet.normalization import INPUT_LIMIT
+from ctcnet.stain_amounts import MEAN_POSITIVE, NUM_AMOUNTS, stain_amounts
 
-INPUT_LIMIT = 60.0
-"""Normalised intensity beyond which a pixel counts as so bright: one speck of dye must not outshine a batch."""
-_NUM_RINGS = 4
-_NUM_AMOUNTS = 7
 _RUNG = 0.05
 _NUM_RUNGS = 60
 _ROUNDING, _RELATIVE_ROUNDING = 1e-5, 2e-6
 """What float32 may leave of a flat area above its border, of normalised intensity and of the border: no shape is taken
 of it, which would be another one on another processor."""
-NUM_STATISTICS = _NUM_AMOUNTS + _NUM_RINGS + 1 + _NUM_RUNGS + NUM_SHAPE_STATISTICS
+NUM_STATISTICS = NUM_AMOUNTS + 1 + _NUM_RUNGS + NUM_SHAPE_STATISTICS
 """Numbers per channel."""
-
-
-def _ring_weights(height: int, width: int, device: torch.device) -> Tensor:
-    """Weights (height * width, _NUM_RINGS) that average over concentric rings of equal width about the centre."""
-    y = (torch.arange(height, device=device) + 0.5) / height * 2 - 1
-    x = (torch.arange(width, device=device) + 0.5) / width * 2 - 1
-    radius = torch.sqrt(y[:, None] ** 2 + x[None, :] ** 2).clamp(max=0.999).flatten()
-    rings = F.one_hot((radius * _NUM_RINGS).long(), _NUM_RINGS).float()
-    return rings / rings.sum(dim=0, keepdim=True).clamp(min=1)
 
 
 def _ladder(log_amount: Tensor) -> Tensor:
@@ -62,29 +49,14 @@ def channel_statistics(x: Tensor, block_px: int, limit: float) -> Tensor:
         limit: intensity beyond which a pixel counts as so bright.
 
     Returns:
-        (N, C, NUM_STATISTICS): logarithms of mean, border level, mean above border, mean of what is positive of that,
-        root mean square, brightest block, brightest pixel and rings; extent (squared mean over mean square); the ladder
-        of the positive mean (`_ladder`); and `shape_statistics` of what is positive beyond rounding.
+        (N, C, NUM_STATISTICS): logarithms and extent of `stain_amounts`; the ladder of the positive mean (`_ladder`);
+        and `shape_statistics` of what is positive beyond rounding.
     """
-    x = x.clamp(max=limit)
-    blocks = block_means(x, block_px)
-    h, w = blocks.shape[2:]
-    flat = blocks.flatten(2)
-    sums = torch.cat([side_weights(h, w, x.device), _ring_weights(h, w, x.device)], dim=1).to(x.dtype)
-    sides, rings = (flat @ sums).split([4, _NUM_RINGS], dim=2)
-    border, mean = border_level(sides), flat.mean(2, keepdim=True)
-    positive = F.relu(flat - border)
-    square = positive * positive
-    mean_positive, mean_square = positive.mean(2, keepdim=True), square.mean(2, keepdim=True)
-    extent = mean_positive * mean_positive / (mean_square + 1e-6)
-    brightest = x.amax(3).amax(2, keepdim=True)
-    amounts = [mean, border, mean - border, mean_positive, torch.sqrt(mean_square + 1e-8)]
-    amounts += [positive.amax(2, keepdim=True), brightest - border, rings - border]
-    logs = signed_log(torch.cat(amounts, dim=2), gain=10.0)
-    ladder = _ladder(logs[:, :, 3:4])
-    stain = F.relu(flat - border - (_ROUNDING + _RELATIVE_ROUNDING * border.abs()))
-    shape = shape_statistics(stain.unflatten(2, (h, w)))
-    return torch.cat([3.0 * (logs - 1.0), 3.0 * extent, ladder, shape], dim=2)
+    amounts = stain_amounts(x.clamp(max=limit), block_px)
+    ladder = _ladder(amounts.logs[:, :, MEAN_POSITIVE : MEAN_POSITIVE + 1])
+    rounding = _ROUNDING + _RELATIVE_ROUNDING * amounts.border.abs()
+    stain = F.relu(amounts.blocks.flatten(2) - amounts.border - rounding).unflatten(2, amounts.blocks.shape[2:])
+    return torch.cat([3.0 * (amounts.logs - 1.0), 3.0 * amounts.extent, ladder, shape_statistics(stain)], dim=2)
 
 
 class StainStatistics(nn.Module):

@@ -30,36 +30,49 @@ from ctcnet.uncertainty.crop_statistics import crop_statistics
 QUANTILE = 0.998
 """Share of typical crops with a score below 1, unless asked otherwise."""
 EMBEDDING_DIRECTIONS = 32
-STATISTICS_DIRECTIONS = 16
+STATISTICS_DIRECTIONS = 256
+"""All of them but one, for panels of up to sixteen channels: a blank crop differs along those that vary least."""
 
 
 class _Distance(nn.Module):
-    """`gaussian_distance` in torch; buffers are those of a `GaussianFit`."""
+    """`gaussian_distance` in torch; buffers are those of a `GaussianFit`, and what follows from them.
+
+    Features are whitened, after which distances are Euclidean: divided by their spread and by the deviation of the
+    rest, and along each leading direction brought from there to the deviation of that direction. The square of a
+    distance is that of the point, less twice its product with the mean, and that of the mean.
+    """
 
     centre: Tensor
-    spread: Tensor
-    means: Tensor
     directions: Tensor
-    deviations: Tensor
-    rest_deviation: Tensor
     limit: Tensor
+    inverse: Tensor
+    back: Tensor
+    twice_means: Tensor
+    mean_squares: Tensor
 
     def __init__(self, fit: GaussianFit) -> None:
         super().__init__()
         for name, value in fit._asdict().items():
             self.register_buffer(name, torch.from_numpy(np.array(value, dtype=np.float32)))
+        exact = GaussianFit(*(np.asarray(value, dtype=np.float64) for value in fit))
+        back = (exact.rest_deviation / exact.deviations - 1)[:, None] * exact.directions.T
+        means = exact.means / exact.rest_deviation
+        means = means + means @ exact.directions @ back
+        derived = {
+            "inverse": 1 / (exact.spread * exact.rest_deviation),
+            "back": back,
+            "twice_means": -2 * means.T,
+            "mean_squares": (means * means).sum(axis=1),
+        }
+        for name, value in derived.items():
+            self.register_buffer(name, torch.from_numpy(value.astype(np.float32)), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N,) distances in units of the limit, of features (N, F)."""
-        along, outside = self._split((features - self.centre) / self.spread)
-        means_along, means_outside = self._split(self.means)
-        inside, rest = (along[:, None] - means_along) / self.deviations, outside[:, None] - means_outside
-        square = (inside * inside).sum(2) + (rest * rest).sum(2) / (self.rest_deviation * self.rest_deviation)
-        return torch.sqrt(square.amin(1)) / self.limit
-
-    def _split(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        along = z @ self.directions
-        return along, z - along @ self.directions.T
+        z = (features - self.centre) * self.inverse
+        white = z + z @ self.directions @ self.back
+        square = (white * white).sum(1) + torch.addmm(self.mean_squares, white, self.twice_means).amin(1)
+        return torch.sqrt(square.abs()) / self.limit
 
 
 class Atypicality(nn.Module):

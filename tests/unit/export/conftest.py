@@ -82,10 +82,11 @@ class TinyPredictor:
 def make_predictor(two_channel_card):
     """Makes a `TinyPredictor` of a mode; an `uncertain` one has atypicality, conformal sets and known cartridges."""
 
-    def make(mode: str = "cartridge", uncertain: bool = False) -> TinyPredictor:
+    def make(mode: str = "cartridge", uncertain: bool = False, crop_size_px: int | None = None) -> TinyPredictor:
         levels = two_channel_card.normalization
         own = {"background": None, "scale": None} if mode == "per_crop" else {}
-        card = replace(two_channel_card, normalization=replace(levels, mode=mode, **own))
+        side = two_channel_card.crop_size_px if crop_size_px is None else crop_size_px
+        card = replace(two_channel_card, normalization=replace(levels, mode=mode, **own), crop_size_px=side)
         if uncertain:
             conformal = ConformalCard((0.1,) * 5, (0.3, 0.3, 0.23, 0.3, 0.3), (100,) * 5)
             card = replace(card, conformal=conformal, atypicality_quantile=0.998)

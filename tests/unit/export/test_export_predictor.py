@@ -40,13 +40,15 @@ def test_file_answers_as_the_checkpoint(make_predictor, tmp_path, mode, dtype, c
 
 @pytest.mark.parametrize("mode", ["cartridge", "per_crop"])
 def test_file_knows_what_the_checkpoint_does_not_know(make_predictor, tmp_path, mode):
-    predictor = make_predictor(mode, uncertain=True)
+    predictor = make_predictor(mode, uncertain=True, crop_size_px=24)
     result = export_predictor(predictor, tmp_path / "m.onnx")
     assert result.parity.atypicality_difference < 1e-4
     exported = OnnxPredictor(result.model, SessionSettings(threads=1))
     assert exported.card == predictor.card
     rng = np.random.default_rng(3)
-    noise = rng.uniform(0, 1, (64, 2, 8, 8)) * np.array([400, 300])[:, None, None] + np.array([100, 50])[:, None, None]
+    noise = (
+        rng.uniform(0, 1, (64, 2, 24, 24)) * np.array([400, 300])[:, None, None] + np.array([100, 50])[:, None, None]
+    )
     crops = np.concatenate([noise.astype(np.uint16), random_crops(predictor.card, 64, rng)])
     expected, found = predictor.predict(crops), exported.predict(crops)
     np.testing.assert_allclose(found.atypicality, expected.atypicality, rtol=1e-3)

@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 import torch
 
+from ctcnet.normalization import INPUT_LIMIT
+from ctcnet.stain_amounts import BRIGHTEST_BLOCK, MEAN, NUM_AMOUNTS, stain_amounts
 from ctcnet.uncertainty import crop_statistics, num_crop_statistics
 from ctcnet.uncertainty.crop_statistics import NUM_PER_CHANNEL
 
 pytestmark = pytest.mark.unit
 
-MEAN, DARKEST, BRIGHTEST, PEAK, BORDER, BETWEEN, STEPS, NOISE, PLATEAU, SPREAD = range(NUM_PER_CHANNEL)
-
-
-def _signed_log(value: float) -> float:
-    return np.sign(value) * np.log1p(10 * abs(value))
+EXTENT, BETWEEN, STEPS, NOISE = range(NUM_AMOUNTS, NUM_PER_CHANNEL)
+HIGHEST, STRUCTURE, BRIGHTNESS, LOWEST, ALIKE, CLOSEST = range(6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -21,33 +20,48 @@ def test_length_grows_with_the_channels(channels):
     assert torch.isfinite(found).all()
 
 
-def test_levels_and_noise_are_what_numpy_finds(make_cells):
+def test_variances_are_what_numpy_finds(make_cells):
     x = make_cells(4)
     found = crop_statistics(x)[:, :NUM_PER_CHANNEL].numpy()
+    amounts = stain_amounts(x, 4)
+    np.testing.assert_allclose(found[:, :NUM_AMOUNTS], amounts.logs[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(found[:, EXTENT], amounts.extent[:, 0, 0], rtol=1e-6)
     for crop, row in zip(x.numpy()[:, 0], found, strict=True):
         blocks = crop.reshape(4, 4, 4, 4).mean(axis=(1, 3))
-        expected = [blocks.mean(), blocks.min(), blocks.max(), crop.max()]
-        np.testing.assert_allclose(row[: PEAK + 1], [_signed_log(value) for value in expected], rtol=1e-4, atol=1e-5)
         assert row[BETWEEN] == pytest.approx(np.log(blocks.var() + 1e-4), rel=1e-4)
-        rows = crop[::4]
+        assert row[STEPS] == pytest.approx(np.log((np.diff(blocks) ** 2).mean() + 1e-4), rel=1e-4)
+        rows = crop[::8]
         assert row[NOISE] == pytest.approx(np.log(((rows[:, 1::4] - rows[:, 0:-1:4]) ** 2).mean() + 1e-4), rel=1e-4)
 
 
-def test_saturation_is_a_plateau(make_cells):
-    cells = make_cells(1)
-    flat = torch.clamp(cells, max=0.3)
-    before, after = crop_statistics(cells)[0], crop_statistics(flat)[0]
-    assert before[PLATEAU] < np.log1p(1000 * 6 / 64)
-    share = float((flat[0, 0, ::4] >= 0.3).float().mean())
-    assert after[PLATEAU] == pytest.approx(np.log1p(1000 * share), rel=0.1)
+def test_numbers_across_channels_are_those_of_the_channels(make_cells):
+    x = make_cells(3) * torch.tensor([1.0, 2.0])[:, None, None]
+    found = crop_statistics(x)
+    each, across = found[:, : 2 * NUM_PER_CHANNEL].unflatten(1, (2, -1)), found[:, 2 * NUM_PER_CHANNEL :]
+    torch.testing.assert_close(across[:, HIGHEST], each[:, :, BRIGHTEST_BLOCK].amax(1))
+    torch.testing.assert_close(across[:, LOWEST], each[:, :, BRIGHTEST_BLOCK].amin(1))
+    torch.testing.assert_close(across[:, STRUCTURE], (each[:, :, BETWEEN] - each[:, :, NOISE]).amax(1))
+    torch.testing.assert_close(across[:, BRIGHTNESS], each[:, :, MEAN].amax(1))
+    blocks = stain_amounts(x, 4).blocks.flatten(2).numpy()
+    expected = [np.corrcoef(crop)[0, 1] for crop in blocks]
+    np.testing.assert_allclose(across[:, ALIKE], expected, atol=0.05)
+    np.testing.assert_allclose(across[:, CLOSEST], across[:, ALIKE], atol=1e-6)
 
 
 def test_a_channel_that_repeats_another_correlates_fully(make_cells):
     x = make_cells(2)
     same = torch.cat([x[:, :1], x[:, :1]], dim=1)
     across = crop_statistics(same)[:, 2 * NUM_PER_CHANNEL :]
-    assert (across[:, 3] > 0.97).all()
-    torch.testing.assert_close(across[:, 3], across[:, 4])
+    assert (across[:, ALIKE] > 0.97).all()
+    torch.testing.assert_close(across[:, ALIKE], across[:, CLOSEST])
+
+
+def test_a_speck_beyond_the_limit_counts_as_the_limit(make_cells):
+    x = make_cells(1)
+    x[0, 0, 5, 5] = INPUT_LIMIT
+    brighter = x.clone()
+    brighter[0, 0, 5, 5] = 1e4
+    torch.testing.assert_close(crop_statistics(x), crop_statistics(brighter))
 
 
 def test_empty_and_constant_crops_are_finite():

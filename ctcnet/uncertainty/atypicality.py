@@ -196,11 +196,11 @@ def atypicality_from_state(
         ) from cause
     if fit_widths != [embedding_width, statistics_width]:
         raise ModelFileError(
-            "has an atypicality of another network or panel",
+            "has an atypicality of another network, panel or version of ctcnet",
             where=where,
             expected=f"{embedding_width} and {statistics_width} features",
             found=" and ".join(map(str, fit_widths)),
-            fix="fit it again for this network and panel",
+            fix="use it with the version of ctcnet that it was made with, or train it again",
         )
     return Atypicality(*fits)
 

@@ -69,7 +69,7 @@ def test_score_survives_as_a_state(fitted, make_cells, embed):
 
 def test_states_that_do_not_fit_are_refused(fitted):
     state = fitted.state_dict()
-    with pytest.raises(ModelFileError, match="another network or panel"):
+    with pytest.raises(ModelFileError, match="another network, panel or version"):
         atypicality_from_state(state, WIDTHS[0] + 1, WIDTHS[1])
     broken = {
         "missing": {name: value for name, value in state.items() if name != "embedding.limit"},

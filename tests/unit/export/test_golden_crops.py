@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ctcnet.contract.golden_sample import golden_from_text
 from ctcnet.export.golden_crops import MOST_CROPS, cell_crops, golden_sample
+from ctcnet.normalization import normalize
 from ctcnet.runtime import OnnxPredictor
+from ctcnet.uncertainty import typical_features
 
 pytestmark = pytest.mark.unit
 
@@ -15,6 +18,12 @@ UINT16 = np.dtype(np.uint16)
 @pytest.mark.parametrize("mode", ["cartridge", "per_crop"])
 def test_sample_calls_for_several_decisions_and_levels(make_predictor, mode):
     predictor = make_predictor(mode, uncertain=True)
+    levels = predictor.card.normalization
+    if levels.mode == "cartridge":
+        own = np.array(levels.background, np.float32), np.array(levels.scale, np.float32)
+        cells = normalize(cell_crops(predictor.card, 200, np.random.default_rng(1)).astype(np.float32), *own)
+        half = typical_features(predictor.network, [torch.from_numpy(cells)])
+        predictor.atypicality = predictor.atypicality.with_quantile(half, 0.5)  # one cell in two is typical
     sample = golden_sample(predictor, UINT16, 1e-4)
     assert len(sample.crops) == MOST_CROPS
     none, given, some = sample.cases

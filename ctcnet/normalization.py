@@ -25,7 +25,6 @@ BLOCK_PX = 4
 SCALE_FLOOR_FRACTION = 1 / 64
 """Least scale as a fraction of full scale, so that an empty channel's noise is not blown up to a signal."""
 
-
 INPUT_LIMIT = 60.0
 """Normalised intensity beyond which a pixel counts as so bright: one speck of dye must not outshine a batch."""
 

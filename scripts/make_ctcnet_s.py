@@ -53,7 +53,7 @@ EXPORTED = {"model.onnx": "ctc5", "model_cellsearch4.onnx": "cellsearch4"}
 PAGE = "README.md"
 CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
 STAGES = ("unbounded", "bounded", "per_crop", "cartridge")
-"""Trainings, in the order of their seeds."""
+"""Trainings in the order of their seeds; lone crops come last in time, from the weights of 'cartridge'."""
 WEIGHT_RANGE = 3.5
 """Root mean squares of a filter that its largest weight may be; of weights at random it is three."""
 

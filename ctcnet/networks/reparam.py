@@ -66,8 +66,8 @@ def _offset(norm: BatchNorm2d) -> Tensor:
 def weight_range_excess(network: nn.Module, limit: float) -> Tensor:
     """How far merged weights lie beyond a range, to be kept small in training for the sake of INT8.
 
-    An identity branch adds up to 25 times the root mean square of a filter to one of its weights, and one scale for the
-    filter then leaves the others few steps of 8 bits.
+    An identity branch makes one weight of a filter many times as large as the others, and one scale for the filter then
+    leaves those few steps of 8 bits.
 
     Args:
         network: with `BranchedConv` layers.

@@ -40,19 +40,18 @@ def _ladder(log_amount: Tensor) -> Tensor:
     return (log_amount / _RUNG - rungs).clamp(0.0, 1.0)
 
 
-def channel_statistics(x: Tensor, block_px: int, limit: float) -> Tensor:
+def channel_statistics(x: Tensor, block_px: int) -> Tensor:
     """Statistics of each channel of each crop.
 
     Args:
-        x: (N, C, H, W) float, normalised.
+        x: (N, C, H, W) float, normalised. Pixels beyond `INPUT_LIMIT` count as so bright.
         block_px: edge of the blocks whose means are the basis, in pixels; H and W are at least three blocks.
-        limit: intensity beyond which a pixel counts as so bright.
 
     Returns:
         (N, C, NUM_STATISTICS): logarithms and extent of `stain_amounts`; the ladder of the positive mean (`_ladder`);
         and `shape_statistics` of what is positive beyond rounding.
     """
-    amounts = stain_amounts(x.clamp(max=limit), block_px)
+    amounts = stain_amounts(x.clamp(max=INPUT_LIMIT), block_px)
     ladder = _ladder(amounts.logs[:, :, MEAN_POSITIVE : MEAN_POSITIVE + 1])
     rounding = _ROUNDING + _RELATIVE_ROUNDING * amounts.border.abs()
     stain = F.relu(amounts.blocks.flatten(2) - amounts.border - rounding).unflatten(2, amounts.blocks.shape[2:])
@@ -130,11 +129,11 @@ class StainStatistics(nn.Module):
             weight, bias = weight[list(chosen)], bias[list(chosen)]
         check_channels(x, presence, len(bias))
         if presence is None:
-            statistics = self._thinned(channel_statistics(x, self.block_px, INPUT_LIMIT), sample_seed)
+            statistics = self._thinned(channel_statistics(x, self.block_px), sample_seed)
             return statistics.flatten(1) @ weight.flatten(0, 1) + bias.sum(dim=0)
         x = torch.where(presence[:, :, None, None], x, torch.zeros_like(x))
         gate = presence.to(bias.dtype)
-        statistics = self._thinned(channel_statistics(x, self.block_px, INPUT_LIMIT), sample_seed) * gate[:, :, None]
+        statistics = self._thinned(channel_statistics(x, self.block_px), sample_seed) * gate[:, :, None]
         return statistics.flatten(1) @ weight.flatten(0, 1) + gate @ bias
 
     def _thinned(self, statistics: Tensor, sample_seed: Tensor | None) -> Tensor:

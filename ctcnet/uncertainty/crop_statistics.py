@@ -34,8 +34,9 @@ def crop_statistics(x: Tensor) -> Tensor:
     Returns:
         (N, `num_crop_statistics(C)`) float32. Of each channel: the logarithms and the extent of `stain_amounts`; and
         logarithms of the variance between blocks, between neighbouring blocks, and between neighbouring pixels. Across
-        channels: largest brightest block; largest ratio of the variance between blocks to that between pixels; largest
-        mean; least brightest block; mean correlation of the blocks of two channels; the largest correlation.
+        channels: brightest block above its border, the largest; largest ratio of the variance between blocks to that
+        between pixels; largest mean; brightest block above its border, the least; mean correlation of the blocks of two
+        channels; the largest correlation.
     """
     x = x.clamp(max=INPUT_LIMIT)
     amounts = stain_amounts(x, BLOCK_PX)

@@ -4,6 +4,7 @@ The graphs are those that `ctcnet export` writes (raw uint16 counts in, normalis
 which take as long as trained ones. Runs of the networks alternate, so that a slow moment of the machine hits all.
 
 Two threads can share one call, or each have its own (`--calls-at-once 2 --threads 1`, as classification does it).
+Exported crop graphs of five channels of that size can be timed beside them (`--models models/ctcnet-s/model.onnx`).
 
     python scripts/benchmarks/inference_speed.py [--crop-size-px 64] [--batch-size 64] [--threads 2] [--rounds 7]
 """
@@ -42,7 +43,14 @@ def _session(card: ModelCard, folder: Path, threads: int) -> tuple[onnxruntime.I
 
 
 def measure(
-    names: Sequence[str], crop_size_px: int, batch_size: int, threads: int, calls: int, rounds: int, seconds: float
+    names: Sequence[str],
+    crop_size_px: int,
+    batch_size: int,
+    threads: int,
+    calls: int,
+    rounds: int,
+    seconds: float,
+    models: Sequence[Path] = (),
 ) -> list[dict[str, float | str]]:
     """One row per network.
 
@@ -52,15 +60,18 @@ def measure(
         threads: of onnxruntime, within a call.
         calls: that run side by side.
         rounds, seconds: measurements of each network, and how long each lasts.
+        models: exported crop graphs of five channels and `crop_size_px`, which have no parameters and MMAC here.
     """
     feed = crop_feed(batch_size, crop_size_px)
     speeds: dict[str, list[float]] = {}
-    sizes = {}
+    sizes: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         sessions = {}
         for name in names:
             sessions[name], *sizes[name] = _session(untrained_card(name, "ctc5", crop_size_px), Path(folder), threads)
-            sessions[name].run(None, feed)
+        sessions |= {str(path): open_session(path, threads) for path in models}
+        for session in sessions.values():
+            session.run(None, feed)
         for _ in range(rounds):
             for name, session in sessions.items():
                 speeds.setdefault(name, []).append(crops_per_second(session, feed, seconds, calls))
@@ -68,8 +79,8 @@ def measure(
     return [
         {
             "network": name,
-            "parameters (k)": round(sizes[name][0]),
-            "MMAC": round(sizes[name][1], 1),
+            "parameters (k)": round(sizes[name][0]) if name in sizes else "",
+            "MMAC": round(sizes[name][1], 1) if name in sizes else "",
             "crops/s": round(median(speeds[name])),
             "x ResNet-18": round(median(ratios[name]), 1),
             "x ResNet-18, least": round(min(ratios[name]), 1),
@@ -87,10 +98,11 @@ def main() -> None:
     parser.add_argument("--calls-at-once", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    parser.add_argument("--models", type=Path, nargs="*", default=[], help="exported crop graphs to time as well")
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()
     sizes = (args.crop_size_px, args.batch_size, args.threads, args.calls_at_once, args.rounds, args.seconds)
-    rows = measure(backbone_names(), *sizes)
+    rows = measure(backbone_names(), *sizes, models=args.models)
     title = (
         f"onnxruntime {onnxruntime.__version__}, {args.threads} threads in each of {args.calls_at_once} calls at once, "
         f"{args.crop_size_px} px, 5 channels, batches of {args.batch_size}"

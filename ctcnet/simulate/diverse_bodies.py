@@ -38,11 +38,17 @@ AUTOFLUORESCENCE = (0.5, 4.0)
 NUCLEAR_AUTOFLUORESCENCE = 0.1
 """In the channel of the nucleus, whose unit is far brighter than the others'."""
 WEAK_CD45 = (0.03, 0.4)
-"""CD45 of a faint leukocyte over another's (position 2 of the slide: four of 106 cells at 0.04 to 0.23, their CK as
-that of the others)."""
-COMMON_LOG_SD = 0.25
-"""Spread that all stains of a leukocyte's cytoplasm and membrane share: thick cells are brighter in each (slide: CK
-and CD45 correlate with r = 0.5)."""
+"""CD45 of a faint leukocyte over another's (position 2 of the slide: four of 106 cells at 0.04 to 0.23)."""
+WEAK_CK_MOST = 2.0
+"""Most CK of such a cell in units of the leukocytes' level (the four: as that of the others, whose log-SD is 0.43)."""
+COMMON_LOG_SD = 0.15
+"""Spread that all stains of a leukocyte's cytoplasm and membrane share: thick cells are brighter in each."""
+LEVEL_POWER, LEVEL_FROM = 0.7, (0.3, 4.0)
+"""Power that brings CK and CD45 of `cells`, within these bounds in units of their levels, nearer to each other (slide:
+CV of CD45 0.36, CD45 of FITC+ cells 1.5 times that of the others, log-SD of CK 0.43, 4 % at twice its median)."""
+CK_BY_CD45 = 0.7
+"""Power of a leukocyte's CD45 that its CK goes with (slide: r = 0.5, and CK of FITC+ cells 1.2 times that of others,
+which has to make up for `cells.LEVELS`)."""
 BARE_STAIN = (0.0, 0.4)
 """What a bare nucleus holds of the stains of `cells`, half of a leukocyte's CK among them: there is no cytoplasm."""
 DOUBLE_POSITIVE = (3.0, 20.0)
@@ -88,17 +94,45 @@ def diversify_leukocytes(bodies: Bodies, groups: Groups, levels: EffectLevels, r
     stained = torch.tensor([role not in ("transmitted", "scatter") for role in roles], device=draws.device)
     common = torch.where(chosen[:, None] & stained, draws.spread((count, 1), COMMON_LOG_SD), 1.0)[:, :, None]
     amplitude = torch.cat((bodies.amplitude[:, :, :1], parts * common), 2)
+    amplitude = _with_leukocyte_levels(amplitude, chosen, levels, groups, roles, draws)
     shining = chosen & draws.chance((count,), levels.autofluorescent_share)
     amplitude[:, :, 1] += autofluorescence(shining, groups, roles, draws)
-    double = chosen & draws.chance((count,), levels.double_positive_share)
-    factor = torch.where(double, draws.log_uniform((count,), *DOUBLE_POSITIVE), 1.0)[:, None, None]
-    amplitude = torch.where(_of_role(roles, "epithelial", draws), amplitude * factor, amplitude)
-    weak = chosen & ~double & draws.chance((count,), levels.weak_cd45_share)
-    factor = torch.where(weak, draws.log_uniform((count,), *WEAK_CD45), 1.0)[:, None, None]
-    amplitude = torch.where(_of_role(roles, "leukocyte", draws), amplitude * factor, amplitude)
     shell = torch.where(chosen, draws.uniform((count,), *RING_SHELL), bodies.shell)
     exclusion = torch.where(chosen, draws.uniform((count,), *LEUKOCYTE_EXCLUSION), bodies.exclusion)
     return replace(bodies, amplitude=amplitude, shell=shell, exclusion=exclusion)
+
+
+def _with_leukocyte_levels(
+    amplitude: Tensor, chosen: Tensor, levels: EffectLevels, groups: Groups, roles: tuple[str, ...], draws: Draws
+) -> Tensor:
+    """Amplitudes (M, C, 3) with CK and CD45 of the leukocytes (`chosen`, (M,)) as they go together: nearer to their
+    levels and to each other, some CK+ and others faint in CD45, which are not CK+.
+    """
+    count = len(chosen)
+    double = chosen & draws.chance((count,), levels.double_positive_share)
+    weak = chosen & ~double & draws.chance((count,), levels.weak_cd45_share)
+    brighter, fainter = draws.log_uniform((count,), *DOUBLE_POSITIVE), draws.log_uniform((count,), *WEAK_CD45)
+    ck, cd45 = (_level(amplitude, role, groups, roles) for role in ("epithelial", "leukocyte"))
+    faint = weak | (chosen & ~double & (cd45 < LEVEL_FROM[0]))
+    nearer_ck, nearer_cd45 = (level.clamp(*LEVEL_FROM) ** (LEVEL_POWER - 1) for level in (ck, cd45))
+    ck_factor = nearer_ck * (cd45 * nearer_cd45).clamp(*LEVEL_FROM) ** CK_BY_CD45
+    ck_factor = torch.where(faint, torch.minimum(ck_factor, WEAK_CK_MOST / ck.clamp_min(1e-3)), ck_factor)
+    factors = {
+        "epithelial": ck_factor * torch.where(double, brighter, 1.0),
+        "leukocyte": nearer_cd45 * torch.where(weak, fainter, 1.0),
+    }
+    for role, factor in factors.items():
+        own = _of_role(roles, role, draws) & chosen[:, None, None]
+        amplitude = torch.where(own, amplitude * factor[:, None, None], amplitude)
+    return amplitude
+
+
+def _level(amplitude: Tensor, role: str, groups: Groups, roles: tuple[str, ...]) -> Tensor:
+    """Stain (M,) of cytoplasm and membrane in the role's first channel in units of its level; 1 where there is none."""
+    if role not in roles:
+        return torch.ones_like(amplitude[:, 0, 0])
+    channel = roles.index(role)
+    return amplitude[:, channel, 1:].sum(1) / (UNIT_ELECTRONS[role] * groups.stain[:, channel])
 
 
 def diversify_tumour_cells(bodies: Bodies, roles: tuple[str, ...], draws: Draws) -> Bodies:

@@ -44,10 +44,11 @@ VIGNETTING, STAIN_LOG_SD = 0.5, 0.3
 """Most light lost at the frame's corner; most spread of stain between places (general knowledge)."""
 AUTOFLUORESCENT_SHARE = 0.05
 """Most leukocytes with autofluorescence in all channels (eosinophils: 1 to 5 % of leukocytes, general knowledge)."""
-DOUBLE_POSITIVE_SHARE, DOUBLE_POSITIVE_SHARE_PICTURES = 0.1, 0.6
-"""Most single leukocytes that are CK+ as well; of display pictures more, which are taken of what caught the eye (the
-20 real non-CTC crops are all CK+ and CD45+)."""
-WEAK_CD45_SHARE = 0.2
+DOUBLE_POSITIVE_SHARE, DOUBLE_POSITIVE_SHARE_PICTURES = 0.06, 0.6
+"""Most single leukocytes that are CK+ as well, beside the 6 % of `cells.UNSPECIFIC_SHARE` (slide: 4 % at twice the
+level or more); of display pictures more, which are taken of what caught the eye (the 20 real non-CTC crops are all CK+
+and CD45+)."""
+WEAK_CD45_SHARE = 0.1
 """Most leukocytes with faint CD45, beside the 5 % of `cells.WEAK_SHARE` (slide: 2.7 % below a sixth)."""
 LEUKOCYTE_SIZE_LOG_SD = 0.06
 """Spread of size between groups (7.7 um for FITC+ and 8.8 um for FITC- cells of the slide)."""

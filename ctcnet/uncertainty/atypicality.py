@@ -2,7 +2,8 @@
 
 Two distances (`ctcnet.runtime.gaussian_distance`), one of the embedding after a signed logarithm, one of
 `crop_statistics`; each is 1 at the same quantile of typical crops, the score is the larger one, and 1 is the stated
-quantile of the score. The embedding alone cannot tell an empty crop: a network has no reason to look at noise.
+quantile of the score. The embedding alone cannot tell an empty crop: a network has no reason to look at noise. Nor can
+a distance, for faint crops are typical too: a crop whose contrast is below a limit is atypical whatever they say.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from ctcnet.runtime.gaussian_distance import (
     signed_log,
     with_limit,
 )
-from ctcnet.uncertainty.crop_statistics import crop_statistics
+from ctcnet.uncertainty.crop_statistics import CONTRAST, crop_statistics
 
 QUANTILE = 0.998
 """Share of typical crops with a score below 1, unless asked otherwise."""
 EMBEDDING_DIRECTIONS = 32
 STATISTICS_DIRECTIONS = 256
 """All of them but one, for panels of up to sixteen channels: a blank crop differs along those that vary least."""
+LEAST_CONTRAST = 8.0
+"""Contrast below which a crop is empty, unless typical ones come near it: the block of 256 that differs most from the
+others by noise alone does so by three to six deviations, and a thousandth of the simulated events by less than 17."""
 
 
 class _Distance(nn.Module):
@@ -80,13 +84,17 @@ class Atypicality(nn.Module):
 
     Args:
         embedding: of `signed_log` of the network's embeddings.
-        statistics: of `crop_statistics`.
+        statistics: of `crop_statistics` without the contrast.
+        least_contrast: see `least_contrast_of`.
     """
 
-    def __init__(self, embedding: GaussianFit, statistics: GaussianFit) -> None:
+    least_contrast: Tensor
+
+    def __init__(self, embedding: GaussianFit, statistics: GaussianFit, least_contrast: float) -> None:
         super().__init__()
         self.embedding = _Distance(embedding)
         self.statistics = _Distance(statistics)
+        self.register_buffer("least_contrast", torch.tensor(least_contrast, dtype=torch.float32))
         self.eval()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -104,7 +112,9 @@ class Atypicality(nn.Module):
     def score(self, embedding: Tensor, statistics: Tensor) -> Tensor:
         """As `forward`, from the `crop_statistics` (N, F) of the crops."""
         drawn_in = torch.sign(embedding) * torch.log1p(10.0 * torch.abs(embedding))
-        return torch.maximum(self.embedding(drawn_in), self.statistics(statistics))
+        distance = torch.maximum(self.embedding(drawn_in), self.statistics(statistics[:, :CONTRAST]))
+        emptiness = (1 + self.least_contrast) / (1 + statistics[:, CONTRAST])
+        return torch.maximum(distance, emptiness)
 
     def with_quantile(self, typical: TypicalFeatures, quantile: float = QUANTILE) -> Atypicality:
         """A score of the same distances that is below 1 for this share of other typical crops than it was fitted to:
@@ -161,13 +171,19 @@ def fit_atypicality(
     Raises:
         StatisticsError: too few crops, or features that are no numbers.
     """
-    drawn_in = signed_log(embedding)
-    fits = (
-        fit_gaussian(drawn_in, labels, EMBEDDING_DIRECTIONS, quantile),
-        fit_gaussian(statistics, labels, STATISTICS_DIRECTIONS, quantile),
-    )
-    score = np.maximum(gaussian_distance(fits[0], drawn_in), gaussian_distance(fits[1], statistics))
-    return Atypicality(*(with_limit(fit, score, quantile) for fit in fits))
+    drawn_in, fitted = signed_log(embedding), statistics[:, :CONTRAST]
+    embedding_fit = fit_gaussian(drawn_in, labels, EMBEDDING_DIRECTIONS, quantile)
+    statistics_fit = fit_gaussian(fitted, labels, STATISTICS_DIRECTIONS, quantile)
+    score = np.maximum(gaussian_distance(embedding_fit, drawn_in), gaussian_distance(statistics_fit, fitted))
+    fits = (with_limit(fit, score, quantile) for fit in (embedding_fit, statistics_fit))
+    return Atypicality(*fits, least_contrast=least_contrast_of(statistics, quantile))
+
+
+def least_contrast_of(statistics: np.ndarray, quantile: float) -> float:
+    """Contrast below which a crop is empty: `LEAST_CONTRAST`, or half of what this share of typical crops (N, F) are
+    above, so that stains that show no more than this do not make every crop empty.
+    """
+    return min(LEAST_CONTRAST, 0.5 * float(np.quantile(statistics[:, CONTRAST], 1 - quantile)))
 
 
 def atypicality_from_state(
@@ -190,19 +206,27 @@ def atypicality_from_state(
             for part in ("embedding", "statistics")
         ]
         fit_widths = [_checked_width(fit) for fit in fits]
+        least_contrast = _checked_contrast(state["least_contrast"])
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise ModelFileError(
             f"has a malformed atypicality ({cause})", where=where, fix="fit or train it again"
         ) from cause
-    if fit_widths != [embedding_width, statistics_width]:
+    if fit_widths != [embedding_width, statistics_width - 1]:
         raise ModelFileError(
             "has an atypicality of another network, panel or version of ctcnet",
             where=where,
-            expected=f"{embedding_width} and {statistics_width} features",
+            expected=f"{embedding_width} and {statistics_width - 1} features",
             found=" and ".join(map(str, fit_widths)),
             fix="use it with the version of ctcnet that it was made with, or train it again",
         )
-    return Atypicality(*fits)
+    return Atypicality(*fits, least_contrast=least_contrast)
+
+
+def _checked_contrast(value: Tensor) -> float:
+    least = float(value)
+    if not 0 <= least < np.inf:
+        raise ValueError(f"a least contrast of {least:g}")
+    return least
 
 
 def _checked_width(fit: GaussianFit) -> int:

@@ -13,10 +13,14 @@ from ctcnet.normalization import BLOCK_PX, INPUT_LIMIT
 from ctcnet.stain_amounts import BRIGHTEST_BLOCK, MEAN, NUM_AMOUNTS, stain_amounts
 
 NUM_PER_CHANNEL = NUM_AMOUNTS + 4
-NUM_ACROSS = 6
+NUM_ACROSS = 7
+CONTRAST = -1
+"""Place of the contrast among the statistics: how clearly there is anything in the crop at all."""
 
 _ROW_STEP = 2 * BLOCK_PX
 _LEAST_VARIANCE = 1e-4
+_LEAST_DEVIATION = 0.01
+"""Of the noise of a block, in units of the normalised crop: a background of zeros has none."""
 
 
 def num_crop_statistics(channels: int) -> int:
@@ -36,7 +40,8 @@ def crop_statistics(x: Tensor) -> Tensor:
         logarithms of the variance between blocks, between neighbouring blocks, and between neighbouring pixels. Across
         channels: brightest block above its border, the largest; largest ratio of the variance between blocks to that
         between pixels; largest mean; brightest block above its border, the least; mean correlation of the blocks of two
-        channels; the largest correlation.
+        channels; the largest correlation; and the contrast, 0 or greater: how far the block that differs most from its
+        border does so, in deviations of a block's noise, in the channel where that is most.
     """
     x = x.clamp(max=INPUT_LIMIT)
     amounts = stain_amounts(x, BLOCK_PX)
@@ -53,7 +58,16 @@ def crop_statistics(x: Tensor) -> Tensor:
     per_channel = torch.cat([logs, amounts.extent, log_variances], dim=2)
     highest = torch.cat([block, structure, logs[:, :, MEAN : MEAN + 1]], dim=2).amax(1)
     correlations = _correlations(covariance, torch.sqrt(variances[:, :, :1]), same)
-    return torch.cat([per_channel.flatten(1), highest, block.amin(1), correlations], dim=1)
+    contrast = _contrast(blocks.flatten(2) - amounts.border, noise)
+    return torch.cat([per_channel.flatten(1), highest, block.amin(1), correlations, contrast], dim=1)
+
+
+def _contrast(above_border: Tensor, mean_square_step: Tensor) -> Tensor:
+    """Largest ratio (N, 1) of a block (N, C, blocks) to the noise of a block: pixels that differ by a square of s have
+    noise of a variance of s / 2, and a mean of n of them has an n-th of that.
+    """
+    variance = mean_square_step / (2 * BLOCK_PX**2) + _LEAST_DEVIATION**2
+    return (above_border.abs().amax(2, True) / torch.sqrt(variance)).amax(1)
 
 
 def _mean_square_step(rows: Tensor, stride: int) -> Tensor:

@@ -11,7 +11,9 @@ from ctcnet.uncertainty.atypicality import (
     STATISTICS_DIRECTIONS,
     Atypicality,
     TypicalFeatures,
+    least_contrast_of,
 )
+from ctcnet.uncertainty.crop_statistics import CONTRAST
 
 POINTS_PER_DIRECTION = 4
 """Of the smallest fit: a leading direction takes some points to be found."""
@@ -34,7 +36,7 @@ def cross_fit_atypicality(features: TypicalFeatures, labels: np.ndarray, fold: n
     """
     folds = np.unique(fold)
     least = len(fold) - int(max((fold == k).sum() for k in folds))
-    values = signed_log(features.embedding), features.statistics
+    values = signed_log(features.embedding), features.statistics[:, :CONTRAST]
     most = EMBEDDING_DIRECTIONS, STATISTICS_DIRECTIONS
     directions = [min(number, max(least // POINTS_PER_DIRECTION, 1)) for number in most]
     pairs = list(zip(values, directions, strict=True))
@@ -45,7 +47,7 @@ def cross_fit_atypicality(features: TypicalFeatures, labels: np.ndarray, fold: n
         fit_covariance(part, labels, d)._replace(limit=np.float32(limit))
         for (part, d), limit in zip(pairs, limits, strict=True)
     ]
-    return Atypicality(*fits)
+    return Atypicality(*fits, least_contrast=least_contrast_of(features.statistics, 1 - share))
 
 
 def _left_out_distances(values: np.ndarray, labels: np.ndarray, fold: np.ndarray, directions: int) -> np.ndarray:

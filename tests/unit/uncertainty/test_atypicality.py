@@ -14,7 +14,14 @@ from ctcnet.uncertainty import (
     num_crop_statistics,
     typical_features,
 )
-from ctcnet.uncertainty.atypicality import EMBEDDING_DIRECTIONS, STATISTICS_DIRECTIONS, fit_gaussian
+from ctcnet.uncertainty.atypicality import (
+    EMBEDDING_DIRECTIONS,
+    LEAST_CONTRAST,
+    STATISTICS_DIRECTIONS,
+    fit_gaussian,
+    least_contrast_of,
+)
+from ctcnet.uncertainty.crop_statistics import CONTRAST
 
 pytestmark = pytest.mark.unit
 
@@ -49,16 +56,39 @@ def test_what_is_no_cell_is_atypical(fitted, make_cells, embed, kind):
     assert float((fitted(changed, embed(changed)) > 1).float().mean()) > 0.97
 
 
+def test_an_empty_crop_is_atypical_whatever_the_distances_say(fitted, make_cells, embed):
+    x = make_cells(3)
+    statistics = crop_statistics(x)
+    statistics[:, CONTRAST] = 1e9
+    distance = fitted.score(embed(x), statistics)
+    assert (distance < 1).all()
+    for contrast, atypical in ((0.0, True), (0.99, True), (1.01, False)):
+        statistics[:, CONTRAST] = contrast * fitted.least_contrast
+        score = fitted.score(embed(x), statistics)
+        assert ((score > 1) == atypical).all()
+        assert (score >= distance).all()
+
+
+def test_the_least_contrast_keeps_away_from_typical_crops():
+    contrast = np.linspace(30, 60, 1001)[:, None]
+    assert least_contrast_of(contrast, 0.99) == LEAST_CONTRAST
+    assert least_contrast_of(contrast / 10, 0.99) == pytest.approx(0.5 * 3.03)
+
+
 def test_torch_gives_what_numpy_fitted(make_cells, embed):
     x, labels = make_cells(1000), np.arange(1000) % 2
     drawn_in, statistics = signed_log(embed(x).numpy()), crop_statistics(x).numpy()
+    values = drawn_in, statistics[:, :CONTRAST]
     fits = [
-        fit_gaussian(drawn_in, labels, EMBEDDING_DIRECTIONS, 0.99),
-        fit_gaussian(statistics, labels, STATISTICS_DIRECTIONS, 0.99),
+        fit_gaussian(part, labels, directions, 0.99)
+        for part, directions in zip(values, (EMBEDDING_DIRECTIONS, STATISTICS_DIRECTIONS), strict=True)
     ]
-    score = np.maximum(gaussian_distance(fits[0], drawn_in), gaussian_distance(fits[1], statistics))
+    score = np.maximum(*(gaussian_distance(fit, part) for fit, part in zip(fits, values, strict=True)))
     fitted = fit_atypicality(embed(x).numpy(), statistics, labels, 0.99)
-    np.testing.assert_allclose(fitted(x, embed(x)).numpy(), score / np.quantile(score, 0.99), rtol=1e-3)
+    contrast = statistics[:, CONTRAST]
+    emptiness = (1 + least_contrast_of(statistics, 0.99)) / (1 + contrast)
+    expected = np.maximum(score / np.quantile(score, 0.99), emptiness)
+    np.testing.assert_allclose(fitted(x, embed(x)).numpy(), expected, rtol=1e-3)
 
 
 def test_score_survives_as_a_state(fitted, make_cells, embed):
@@ -80,6 +110,8 @@ def test_states_that_do_not_fit_are_refused(fitted):
         "deviation": {**state, "statistics.deviations": -state["statistics.deviations"]},
         "rest": {**state, "embedding.rest_deviation": torch.zeros(())},
         "limit": {**state, "statistics.limit": torch.zeros(())},
+        "contrast": {**state, "least_contrast": torch.tensor(torch.nan)},
+        "older": {name: value for name, value in state.items() if name != "least_contrast"},
     }
     for content in (*broken.values(), None):
         with pytest.raises(ModelFileError, match="malformed"):
@@ -109,7 +141,7 @@ def test_with_quantile_moves_the_limit_to_crops_that_were_not_fitted() -> None:
     fitted, others = (
         TypicalFeatures(
             rng.normal(size=(n, 40)).astype(np.float32),
-            rng.normal(size=(n, 20)).astype(np.float32),
+            np.append(rng.normal(size=(n, 19)), np.full((n, 1), 50.0), axis=1).astype(np.float32),
             np.zeros((n, 2), np.float32),
         )
         for n in (600, 5000)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ctcnet.errors import StatisticsError
 from ctcnet.uncertainty import Atypicality, TypicalFeatures, fit_atypicality
+from ctcnet.uncertainty.crop_statistics import CONTRAST
 from ctcnet.uncertainty.cross_fit import cross_fit_atypicality, least_points, upper_limit
 
 pytestmark = pytest.mark.unit
@@ -17,7 +18,8 @@ def _typical(groups: int, rng: np.random.Generator, spread: float = 0.0) -> tupl
     shift = spread * rng.normal(size=(groups, 60))[group]
     labels = np.arange(len(group)) % 3
     embedding = rng.normal(size=(len(group), 40)) + 6 * np.eye(40)[labels] + shift[:, :40]
-    statistics = rng.normal(size=(len(group), 20)) + shift[:, 40:]
+    statistics = rng.normal(size=(len(group), 21)) + shift[:, 39:]
+    statistics[:, CONTRAST] = 50.0
     return TypicalFeatures(embedding, statistics, np.zeros((len(group), 3))), group
 
 
@@ -70,7 +72,7 @@ def test_far_crops_are_atypical_and_equal_crops_give_equal_scores():
     labels = np.arange(len(group)) % 3
     score = cross_fit_atypicality(features, labels, group % 4, 0.01)
     assert _share_above(score, features._replace(embedding=1000 * features.embedding)) > 0.9
-    assert _share_above(score, features._replace(statistics=features.statistics + 8 * np.eye(20)[4])) > 0.9
+    assert _share_above(score, features._replace(statistics=features.statistics + 8 * np.eye(21)[4])) > 0.9
     again = cross_fit_atypicality(features, labels, group % 4, 0.01).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in score.state_dict().items())
 

@@ -124,7 +124,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=16000, help="of the network for cartridges, without bounds")
     parser.add_argument("--bounded-steps", type=int, default=4000, help="of the same with bounded activations")
-    parser.add_argument("--narrow-steps", type=int, default=6000, help="of the same with weights in a narrow range too")
+    parser.add_argument(
+        "--narrow-steps", type=int, default=12000, help="of the same with weights in a narrow range too"
+    )
     parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")

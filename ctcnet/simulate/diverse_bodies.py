@@ -39,8 +39,10 @@ NUCLEAR_AUTOFLUORESCENCE = 0.1
 """In the channel of the nucleus, whose unit is far brighter than the others'."""
 WEAK_CD45 = (0.03, 0.4)
 """CD45 of a faint leukocyte over another's (position 2 of the slide: four of 106 cells at 0.04 to 0.23)."""
+FAINT_CD45 = 0.3
+"""CD45 in units of the leukocytes' level below which a cell is one of `cells.WEAK_SHARE`, which have a sixth of it."""
 WEAK_CK_MOST = 2.0
-"""Most CK of such a cell in units of the leukocytes' level (the four: as that of the others, whose log-SD is 0.43)."""
+"""Most CK of a faint cell in units of the leukocytes' level (the four: as that of the others, whose log-SD is 0.43)."""
 COMMON_LOG_SD = 0.15
 """Spread that all stains of a leukocyte's cytoplasm and membrane share: thick cells are brighter in each."""
 LEVEL_POWER, LEVEL_FROM = 0.7, (0.3, 4.0)
@@ -113,7 +115,7 @@ def _with_leukocyte_levels(
     weak = chosen & ~double & draws.chance((count,), levels.weak_cd45_share)
     brighter, fainter = draws.log_uniform((count,), *DOUBLE_POSITIVE), draws.log_uniform((count,), *WEAK_CD45)
     ck, cd45 = (_level(amplitude, role, groups, roles) for role in ("epithelial", "leukocyte"))
-    faint = weak | (chosen & ~double & (cd45 < LEVEL_FROM[0]))
+    faint = weak | (chosen & ~double & (cd45 < FAINT_CD45))
     nearer_ck, nearer_cd45 = (level.clamp(*LEVEL_FROM) ** (LEVEL_POWER - 1) for level in (ck, cd45))
     ck_factor = nearer_ck * (cd45 * nearer_cd45).clamp(*LEVEL_FROM) ** CK_BY_CD45
     ck_factor = torch.where(faint, torch.minimum(ck_factor, WEAK_CK_MOST / ck.clamp_min(1e-3)), ck_factor)

@@ -1,9 +1,9 @@
 """Atypicality of a crop: how far its statistics and its embedding lie from those of typical crops.
 
 Two distances (`ctcnet.runtime.gaussian_distance`), one of the embedding after a signed logarithm, one of
-`crop_statistics`; each is 1 at the same quantile of typical crops, the score is the larger one, and 1 is the stated
-quantile of the score. The embedding alone cannot tell an empty crop: a network has no reason to look at noise. Nor can
-a distance, for faint crops are typical too: a crop whose contrast is below a limit is atypical whatever they say.
+`crop_statistics`, each of which is 1 at the same quantile of typical crops; and emptiness, which is 1 where the
+contrast is at its least. The score is the largest of the three, and 1 is the stated quantile of the distances. Neither
+distance can tell an empty crop: a network has no reason to look at noise, and faint crops are typical too.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def atypicality_from_state(
     Args:
         state: names and tensors.
         embedding_width: D of the network.
-        statistics_width: F, see `num_crop_statistics`.
+        statistics_width: F, see `num_crop_statistics`; one more than the fit has, which leaves out the contrast.
         where: file, for the error.
 
     Raises:

@@ -11,6 +11,7 @@ seeds. Every figure is of simulated cells. For research use only.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,8 +63,8 @@ def figures(found: Answers, contains_ctc: np.ndarray) -> tuple[float, float]:
     return float(-np.log(likelihood).mean()), float((score[contains_ctc[truth]] > limit).mean())
 
 
-def row(models: tuple[ShippedModel, ShippedModel], name: str, seeds: list[int], pieces: int) -> dict[str, str]:
-    """One panel's line of the table; of each figure the first model's and then the other's."""
+def row(models: Sequence[ShippedModel], name: str, seeds: list[int], pieces: int) -> dict[str, str]:
+    """One panel's line of the table for two models; of each figure the first one's and then the other's."""
     panel = check_panel(load_panel(name), models[0].card.name)
     both = [answers(model, panel, seeds, pieces) for model in models]
     first = both[0]
@@ -85,16 +86,16 @@ def row(models: tuple[ShippedModel, ShippedModel], name: str, seeds: list[int], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ctcnet-s", help="folder or name of a shipped model")
-    parser.add_argument("--against", type=Path, required=True, help="folder of another one, such as of an older commit")
+    parser.add_argument("--against", required=True, help="folder of another one, such as of an older commit")
     parser.add_argument("--panels", nargs="+", default=list(PANELS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[992, 993, 994, 995])
     parser.add_argument("--pieces", type=int, default=24, help="sets of 8 cartridges and 320 crops for each seed")
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    models = read_shipped(find_model(args.model).parent), read_shipped(args.against)
+    models = tuple(read_shipped(find_model(given).parent) for given in (args.model, args.against))
     rows = [row(models, name, args.seeds, args.pieces) for name in args.panels]
-    title = f"{args.model}, {args.against.name}, simulated crops of unseen cartridges"
+    title = f"{args.model}, {args.against}, simulated crops of unseen cartridges"
     print_table(title, rows)
     save_result(args.json, {"title": title, "hardware": hardware(), "rows": rows})
 

@@ -5,12 +5,12 @@ import torch
 from ctcnet.normalization import INPUT_LIMIT
 from ctcnet.stain_amounts import BRIGHTEST_BLOCK, MEAN, NUM_AMOUNTS, stain_amounts
 from ctcnet.uncertainty import crop_statistics, num_crop_statistics
-from ctcnet.uncertainty.crop_statistics import NUM_PER_CHANNEL
+from ctcnet.uncertainty.crop_statistics import CONTRAST, NUM_PER_CHANNEL
 
 pytestmark = pytest.mark.unit
 
 EXTENT, BETWEEN, STEPS, NOISE = range(NUM_AMOUNTS, NUM_PER_CHANNEL)
-HIGHEST, STRUCTURE, BRIGHTNESS, LOWEST, ALIKE, CLOSEST, CONTRASTED = range(7)
+HIGHEST, STRUCTURE, BRIGHTNESS, LOWEST, ALIKE, CLOSEST = range(6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -51,7 +51,9 @@ def test_numbers_across_channels_are_those_of_the_channels(make_cells):
 def test_contrast_is_the_clearest_block_in_deviations_of_the_noise_of_blocks(make_cells):
     x = make_cells(3)
     amounts = stain_amounts(x, 4)
-    for crop, blocks, border, found in zip(x, amounts.blocks, amounts.border, crop_statistics(x)[:, -1], strict=True):
+    for crop, blocks, border, found in zip(
+        x, amounts.blocks, amounts.border, crop_statistics(x)[:, CONTRAST], strict=True
+    ):
         rows = crop.numpy()[:, ::8]
         noise = ((rows[:, :, 1::4] - rows[:, :, 0:-1:4]) ** 2).mean(axis=(1, 2)) / 2  # of one pixel
         height = np.abs(blocks.numpy() - border.numpy()[:, :, None]).max(axis=(1, 2))
@@ -63,11 +65,11 @@ def test_noise_has_little_contrast_and_a_hole_as_much_as_a_blob():
     blob = torch.exp(-(grid[:, None] ** 2 + grid[None] ** 2) / 72)
     noise = torch.randn(50, 2, 64, 64, generator=torch.Generator().manual_seed(0))
     for deviation in (0.05, 1.0, 20.0):
-        assert (crop_statistics(deviation * noise)[:, -1] < 6.5).all()
-    bright, dark = (crop_statistics(0.1 * noise + sign * blob)[:, -1] for sign in (1, -1))
+        assert (crop_statistics(deviation * noise)[:, CONTRAST] < 6.5).all()
+    bright, dark = (crop_statistics(0.1 * noise + sign * blob)[:, CONTRAST] for sign in (1, -1))
     assert (bright > 12).all()
     torch.testing.assert_close(dark, bright, rtol=0.35, atol=0)
-    assert (crop_statistics(torch.zeros(2, 3, 64, 64))[:, -1] == 0).all()
+    assert (crop_statistics(torch.zeros(2, 3, 64, 64))[:, CONTRAST] == 0).all()
 
 
 def test_a_channel_that_repeats_another_correlates_fully(make_cells):

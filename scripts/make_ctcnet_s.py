@@ -4,8 +4,8 @@
 
 Two networks are trained on a stream of simulated crops of random panels: one on crops normalised with the levels of
 their cartridge, and from its weights one on crops normalised each by itself (display merges). The first is trained
-freely, then with bounded activations, then with weights in a narrow range as well (both for INT8). At last the model is
-specialised to the five-colour and the CellSearch panel and exported. A GPU is used where there is one.
+freely, then with bounded activations, then twice with weights in a narrow range as well (both for INT8). At last the
+model is specialised to the five-colour and the CellSearch panel and exported. A GPU is used where there is one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6",
 EXPORTED = {"model.onnx": "ctc5", "model_cellsearch4.onnx": "cellsearch4"}
 PAGE = "README.md"
 CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
-STAGES = ("unbounded", "bounded", "per_crop", "cartridge")
+STAGES = ("unbounded", "bounded", "per_crop", "narrow", "cartridge")
 """Trainings in the order of their seeds; lone crops come last in time, from the weights of 'cartridge'."""
 WEIGHT_RANGE = 3.5
 """Root mean squares of a filter that its largest weight may be; of weights at random it is three."""
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument(
         "--narrow-steps", type=int, default=12000, help="of the same with weights in a narrow range too"
     )
+    parser.add_argument("--last-steps", type=int, default=6000, help="once more so, from the highest learning rate on")
     parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
@@ -139,16 +140,18 @@ def main() -> None:
     further = OptimizerSettings(1e-3, warmup_epochs=1.0)
     unbounded = train(args, "unbounded", UniversalSettings(args.steps, activation_limit=UNBOUNDED), None)
     bounded = train(args, "bounded", UniversalSettings(args.bounded_steps, optimizer=further), unbounded)
-    narrow = UniversalSettings(args.narrow_steps, weight_range=WEIGHT_RANGE, optimizer=further)
-    cartridge = train(args, "cartridge", narrow, bounded)
-    per_crop = train(args, "per_crop", replace(narrow, steps=args.per_crop_steps), cartridge)
-    trained = {"unbounded": unbounded, "bounded": bounded, "cartridge": cartridge, "per_crop": per_crop}
-    steps = args.steps + args.bounded_steps + args.narrow_steps
+    settings = UniversalSettings(args.narrow_steps, weight_range=WEIGHT_RANGE, optimizer=further)
+    narrow = train(args, "narrow", settings, bounded)
+    cartridge = train(args, "cartridge", replace(settings, steps=args.last_steps), narrow)
+    per_crop = train(args, "per_crop", replace(settings, steps=args.per_crop_steps), cartridge)
+    trained = {"unbounded": unbounded, "bounded": bounded, "narrow": narrow, "cartridge": cartridge}
+    trained["per_crop"] = per_crop
+    steps = args.steps + args.bounded_steps + args.narrow_steps + args.last_steps
     stream = stream_settings(False)
     used = stream.parts * stream.part_crops / stream.uses
     training: dict[str, Any] = {
         "command": f"python scripts/make_ctcnet_s.py --out models/ctcnet-s --seed {args.seed} --steps {args.steps} "
-        f"--bounded-steps {args.bounded_steps} --narrow-steps {args.narrow_steps} "
+        f"--bounded-steps {args.bounded_steps} --narrow-steps {args.narrow_steps} --last-steps {args.last_steps} "
         f"--per-crop-steps {args.per_crop_steps} --workers {args.workers} --threads {args.threads}",
         "seed": args.seed,
         "crops": round(steps * used),

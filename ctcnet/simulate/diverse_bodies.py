@@ -69,6 +69,12 @@ CTC_DNA = (0.5, 2.0)
 """Nuclear stain over that of `cells`, which lies near the leukocytes'."""
 CTC_CD45_SHARE, CTC_CD45 = 0.25, (1.0, 3.0)
 """CTCs with CD45 of up to 0.3 of the leukocytes' (CD45/CK of CTC crops: up to 0.31) and the factor on their 0.1."""
+LARGEST_LEUKOCYTE_UM = 10.2
+"""Diameter that 99 % of the slide's leukocytes are below."""
+LEAST_STAIN = (2.0, 4.0)
+"""Least CK of a CTC no larger than that, over a leukocyte's, where no mesenchymal stain does as much: with neither size
+nor stain it is no CTC by any definition, and on the slide a leukocyte faint in CD45 looks like it (position 2: every
+cell that was taken for a CTC)."""
 
 VESICLE_SHARE, VESICLE_RADIUS_UM = 0.45, (4.0, 7.0)
 """Share of fragments that are round, CK-bright and as large as cells (two in frame 4 of the slide: 10 to 12 um)."""
@@ -137,7 +143,7 @@ def _level(amplitude: Tensor, role: str, groups: Groups, roles: tuple[str, ...])
     return amplitude[:, channel, 1:].sum(1) / (UNIT_ELECTRONS[role] * groups.stain[:, channel])
 
 
-def diversify_tumour_cells(bodies: Bodies, roles: tuple[str, ...], draws: Draws) -> Bodies:
+def diversify_tumour_cells(bodies: Bodies, groups: Groups, roles: tuple[str, ...], draws: Draws) -> Bodies:
     """Vary cytoplasm and nucleus of the CTCs among the bodies, and the speckle of dying nuclei."""
     count = len(bodies.kind)
     chosen, dying = bodies.kind == CTC, bodies.kind == APOPTOTIC
@@ -158,6 +164,8 @@ def diversify_tumour_cells(bodies: Bodies, roles: tuple[str, ...], draws: Draws)
     ]
     amplitude = torch.where(_of_role(roles, "nucleus", draws), bodies.amplitude * dna, bodies.amplitude)
     amplitude = torch.where(_of_role(roles, "leukocyte", draws), amplitude * cd45, amplitude)
+    small = chosen & (2 * bodies.radius <= LARGEST_LEUKOCYTE_UM)
+    amplitude = _with_visible_stain(amplitude, small, groups, roles, draws)
     chromatin = torch.where(chosen, draws.uniform((count,), 0.1, 0.4), bodies.chromatin)
     return replace(
         bodies,
@@ -168,6 +176,16 @@ def diversify_tumour_cells(bodies: Bodies, roles: tuple[str, ...], draws: Draws)
         chromatin=torch.where(dying, draws.uniform((count,), 0.4, 1.0), chromatin),
         amplitude=amplitude,
     )
+
+
+def _with_visible_stain(
+    amplitude: Tensor, chosen: Tensor, groups: Groups, roles: tuple[str, ...], draws: Draws
+) -> Tensor:
+    """Amplitudes (M, C, 3) with CK of at least `LEAST_STAIN` in the chosen bodies (M,) that no other stain shows."""
+    least = draws.log_uniform((len(chosen),), *LEAST_STAIN)
+    ck, mesenchymal = (_level(amplitude, role, groups, roles) for role in ("epithelial", "mesenchymal"))
+    factor = torch.where(chosen & (mesenchymal < least), (least / ck.clamp_min(1e-3)).clamp_min(1.0), 1.0)
+    return torch.where(_of_role(roles, "epithelial", draws), amplitude * factor[:, None, None], amplitude)
 
 
 def diversify_debris(bodies: Bodies, groups: Groups, roles: tuple[str, ...], draws: Draws) -> Bodies:

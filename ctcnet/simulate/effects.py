@@ -23,7 +23,8 @@ class Effects:
         hot_pixels: single bright pixels.
         saturation: gain that brings stain up to and beyond full scale.
         shading: vignetting, and stain that differs between places of a cartridge.
-        cytoplasm: CTCs of any size, with crescent, speckled or faint cytoplasm, and faint or bright nuclei.
+        cytoplasm: CTCs of any size, with crescent, speckled or faint cytoplasm, and faint or bright nuclei; small ones
+            show a stain.
         leukocyte_variety: leukocytes of varied size, nucleus and ring; autofluorescent ones, and those that are CK+.
         vesicles: bodies without a nucleus, bubbles, long fibres, autofluorescent debris, dye aggregates.
         crowding: up to 3,000 leukocytes per mm2, which may overlap each other.

@@ -36,7 +36,7 @@ class SceneVariation:
         if self.effects.leukocyte_variety:
             bodies = diversify_leukocytes(bodies, groups, self.levels.rows(crop), roles, self.draws)
         if self.effects.cytoplasm:
-            bodies = diversify_tumour_cells(bodies, roles, self.draws)
+            bodies = diversify_tumour_cells(bodies, groups, roles, self.draws)
         if self.effects.vesicles:
             bodies = diversify_debris(bodies, groups, roles, self.draws)
         return bodies

@@ -89,7 +89,9 @@ def diversify_leukocytes(bodies: Bodies, groups: Groups, levels: EffectLevels, r
     """Vary size, nucleus, ring and stain of the leukocytes among the bodies (M rows, as groups and levels)."""
     count = len(bodies.kind)
     chosen = bodies.kind <= MONOCYTE
-    bodies = _resized(bodies, torch.where(chosen, levels.leukocyte_size, 1.0))
+    double = chosen & draws.chance((count,), levels.double_positive_share)
+    larger = torch.where(double, levels.double_positive_size ** draws.uniform((count,)), 1.0)
+    bodies = _resized(bodies, torch.where(chosen, levels.leukocyte_size * larger, 1.0))
     merged = chosen & (bodies.kind == GRANULOCYTE) & draws.chance((count,), UNRESOLVED_SHARE)
     bodies = replace(bodies, lobes=_merged(bodies.lobes, merged, draws))
     nucleus = draws.uniform((count,), *LEUKOCYTE_NUCLEUS_SHARE).sqrt() * bodies.radius
@@ -102,7 +104,7 @@ def diversify_leukocytes(bodies: Bodies, groups: Groups, levels: EffectLevels, r
     stained = torch.tensor([role not in ("transmitted", "scatter") for role in roles], device=draws.device)
     common = torch.where(chosen[:, None] & stained, draws.spread((count, 1), COMMON_LOG_SD), 1.0)[:, :, None]
     amplitude = torch.cat((bodies.amplitude[:, :, :1], parts * common), 2)
-    amplitude = _with_leukocyte_levels(amplitude, chosen, levels, groups, roles, draws)
+    amplitude = _with_leukocyte_levels(amplitude, chosen, double, levels, groups, roles, draws)
     shining = chosen & draws.chance((count,), levels.autofluorescent_share)
     amplitude[:, :, 1] += autofluorescence(shining, groups, roles, draws)
     shell = torch.where(chosen, draws.uniform((count,), *RING_SHELL), bodies.shell)
@@ -111,13 +113,18 @@ def diversify_leukocytes(bodies: Bodies, groups: Groups, levels: EffectLevels, r
 
 
 def _with_leukocyte_levels(
-    amplitude: Tensor, chosen: Tensor, levels: EffectLevels, groups: Groups, roles: tuple[str, ...], draws: Draws
+    amplitude: Tensor,
+    chosen: Tensor,
+    double: Tensor,
+    levels: EffectLevels,
+    groups: Groups,
+    roles: tuple[str, ...],
+    draws: Draws,
 ) -> Tensor:
     """Amplitudes (M, C, 3) with CK and CD45 of the leukocytes (`chosen`, (M,)) as they go together: nearer to their
-    levels and to each other, some CK+ and others faint in CD45, which are not CK+.
+    levels and to each other, some CK+ (`double`, (M,)) and others faint in CD45, which are not CK+.
     """
     count = len(chosen)
-    double = chosen & draws.chance((count,), levels.double_positive_share)
     weak = chosen & ~double & draws.chance((count,), levels.weak_cd45_share)
     brighter, fainter = draws.log_uniform((count,), *DOUBLE_POSITIVE), draws.log_uniform((count,), *WEAK_CD45)
     ck, cd45 = (_level(amplitude, role, groups, roles) for role in ("epithelial", "leukocyte"))

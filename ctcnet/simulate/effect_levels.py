@@ -48,6 +48,9 @@ DOUBLE_POSITIVE_SHARE, DOUBLE_POSITIVE_SHARE_PICTURES = 0.06, 0.6
 """Most single leukocytes that are CK+ as well, beside the 6 % of `cells.UNSPECIFIC_SHARE` (slide: 4 % at twice the
 level or more); of display pictures more, which are taken of what caught the eye (the 20 real non-CTC crops are all CK+
 and CD45+)."""
+DOUBLE_POSITIVE_SIZE_PICTURES = 1.8
+"""Most that such a cell of a display picture exceeds its kind's diameter by, as a factor (crops noCTC 0001 to 0009: 11
+to 15 um at the pixel size taken for them; leukocytes 8.5)."""
 WEAK_CD45_SHARE = 0.1
 """Most leukocytes with faint CD45, beside the 5 % of `cells.WEAK_SHARE` (slide: 2.7 % below a sixth)."""
 LEUKOCYTE_SIZE_LOG_SD = 0.06
@@ -78,6 +81,7 @@ class EffectLevels:
         vignetting: (G,) light lost in the corner of a frame, as a share.
         stain_log_sd: (G,) spread of stain between places.
         autofluorescent_share, double_positive_share, weak_cd45_share: (G,) of the leukocytes.
+        double_positive_size: (G,) most of the factor on the diameter of CK+ leukocytes; the least is 1.
         leukocyte_size: (G,) factor on the diameter.
         clutter_per_mm2: (G,).
         edge_share: (G,) of the crops.
@@ -99,6 +103,7 @@ class EffectLevels:
     autofluorescent_share: Tensor
     double_positive_share: Tensor
     weak_cd45_share: Tensor
+    double_positive_size: Tensor
     leukocyte_size: Tensor
     clutter_per_mm2: Tensor
     edge_share: Tensor
@@ -116,7 +121,9 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
     unit = torch.tensor([abs(UNIT_ELECTRONS[role]) for role in panel.roles], device=draws.device)
     peak = torch.tensor([SPECK_PEAK.get(role, 0.35) for role in panel.roles], device=draws.device)
     epithelial = torch.tensor([role == "epithelial" for role in panel.roles], device=draws.device)
-    double_positive = DOUBLE_POSITIVE_SHARE if panel.rgb_order is None else DOUBLE_POSITIVE_SHARE_PICTURES
+    pictures = panel.rgb_order is not None
+    double_positive = DOUBLE_POSITIVE_SHARE_PICTURES if pictures else DOUBLE_POSITIVE_SHARE
+    largest = DOUBLE_POSITIVE_SIZE_PICTURES if pictures and effects.leukocyte_variety else 1.0
     shift = draws.normal((count, channels, 2)) * draws.uniform((count, 1, 1), 0.0, SHIFT_SD_PX)
     return EffectLevels(
         specks_per_mm2=_specks_per_mm2(panel, count, draws) * effects.dense_specks,
@@ -134,6 +141,7 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
         autofluorescent_share=draws.uniform(one, 0.0, AUTOFLUORESCENT_SHARE) * effects.leukocyte_variety,
         double_positive_share=draws.uniform(one, 0.0, double_positive) * effects.leukocyte_variety,
         weak_cd45_share=draws.uniform(one, 0.0, WEAK_CD45_SHARE) * effects.leukocyte_variety,
+        double_positive_size=torch.full(one, largest, device=draws.device),
         leukocyte_size=draws.spread(one, LEUKOCYTE_SIZE_LOG_SD * effects.leukocyte_variety),
         clutter_per_mm2=draws.log_uniform(one, *CLUTTER_PER_MM2) * effects.vesicles,
         edge_share=draws.uniform(one, 0.0, EDGE_SHARE) * effects.frame_edge,

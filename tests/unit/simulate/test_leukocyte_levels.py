@@ -19,8 +19,14 @@ COUNT, GROUPS = 6000, 60
 
 @pytest.fixture(scope="module")
 def stains() -> dict[str, np.ndarray]:
-    """CK and CD45 of leukocytes of many cartridges in units of the leukocytes' level, before optics and specks."""
-    panel = load_panel("cellsearch4")
+    return _leukocytes("cellsearch4")
+
+
+def _leukocytes(panel_name: str) -> dict[str, np.ndarray]:
+    """CK and CD45 of leukocytes of many cartridges in units of the leukocytes' level, before optics and specks; and
+    their diameters in um.
+    """
+    panel = load_panel(panel_name)
     effects = Effects(leukocyte_variety=True)
     simulator = CropSimulator(panel, num_groups=GROUPS, effects=effects)
     index = torch.arange(COUNT) % GROUPS
@@ -28,7 +34,7 @@ def stains() -> dict[str, np.ndarray]:
     draws = Draws.from_seed(0, torch.device("cpu"))
     kind = draws.choose(groups.leukocyte_shares)
     bodies = SceneVariation(effects, levels, draws).make_bodies(kind, torch.arange(COUNT), groups, panel.roles, draws)
-    found = {}
+    found = {"diameter_um": (2 * bodies.radius).numpy()}
     for role in ("epithelial", "leukocyte"):
         channel = panel.roles.index(role)
         electrons = UNIT_ELECTRONS[role] * groups.stain[:, channel]
@@ -51,3 +57,12 @@ def test_cells_faint_in_cd45_are_few_and_not_ck_positive(stains: dict[str, np.nd
     assert 0.01 < faint.mean() < 0.07  # slide: 0.027 below a sixth
     assert 0.03 < positive.mean() < 0.15  # slide: 0.04 at twice or more
     assert (faint & positive).mean() < 0.002
+
+
+def test_cells_positive_for_both_are_as_large_as_ctcs_in_display_pictures_alone(stains: dict[str, np.ndarray]) -> None:
+    pictures = _leukocytes("rgb_merge")
+    for found, least, most in ((stains, 0.95, 1.05), (pictures, 1.2, 1.5)):
+        both = (found["epithelial"] > 10) & (found["leukocyte"] > 0.5)
+        assert both.sum() > 50
+        larger = np.median(found["diameter_um"][both]) / np.median(found["diameter_um"][found["epithelial"] < 2])
+        assert least < larger < most

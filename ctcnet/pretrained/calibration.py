@@ -35,8 +35,9 @@ CONFORMAL_ALPHA: tuple[float, ...] = (0.1, 0.01, 0.1, 0.1, 0.05)
 which there are thousands for each CTC, and less for debris, of which there are hundreds: a call of a CTC has to exclude
 them."""
 NETWORK_BATCH = 256
-GROUPS, GROUP_CROPS = 8, 40
-"""Cartridges of a set, all imaged in one way, and crops of each cartridge, as in training."""
+GROUPS, GROUP_CROPS = 2, 40
+"""Cartridges of a set, all imaged in one way, and crops of each cartridge. Sets are small, so that many ways of imaging
+are seen: on which ones they are is most of what shares of a calibration differ by from those of other crops."""
 PLATELET_CLUSTER = CLASSES[IS_PLATELET_CLUSTER]
 
 
@@ -56,9 +57,9 @@ class CalibrationSize:
     cartridges: int
 
 
-ON_THE_SPOT = CalibrationSize(24, 2, 0)
+ON_THE_SPOT = CalibrationSize(96, 2, 0)
 """For panels that were not calibrated when the model was made: 10 to 20 s."""
-WHEN_MADE = CalibrationSize(100, 4, 96)
+WHEN_MADE = CalibrationSize(400, 4, 96)
 """For shipped panels: 3,600 crops or more of each class for the conformal sets, whose shares are then known within a
 point."""
 

@@ -111,20 +111,27 @@ class Atypicality(nn.Module):
 
     def score(self, embedding: Tensor, statistics: Tensor) -> Tensor:
         """As `forward`, from the `crop_statistics` (N, F) of the crops."""
+        return torch.maximum(self._distance(embedding, statistics), self._emptiness(statistics))
+
+    def _distance(self, embedding: Tensor, statistics: Tensor) -> Tensor:
         drawn_in = torch.sign(embedding) * torch.log1p(10.0 * torch.abs(embedding))
-        distance = torch.maximum(self.embedding(drawn_in), self.statistics(statistics[:, :CONTRAST]))
-        emptiness = (1 + self.least_contrast) / (1 + statistics[:, CONTRAST])
-        return torch.maximum(distance, emptiness)
+        return torch.maximum(self.embedding(drawn_in), self.statistics(statistics[:, :CONTRAST]))
+
+    def _emptiness(self, statistics: Tensor) -> Tensor:
+        return (1 + self.least_contrast) / (1 + statistics[:, CONTRAST])
 
     def with_quantile(self, typical: TypicalFeatures, quantile: float = QUANTILE) -> Atypicality:
         """A score of the same distances that is below 1 for this share of other typical crops than it was fitted to:
-        the crops of the fit lie nearer to their own means.
+        the crops of the fit lie nearer to their own means. Crops that are empty count among those above 1.
         """
         with torch.inference_mode():
-            found = self.score(torch.from_numpy(typical.embedding), torch.from_numpy(typical.statistics))
+            embedding, statistics = torch.from_numpy(typical.embedding), torch.from_numpy(typical.statistics)
+            distance, empty = self._distance(embedding, statistics), self._emptiness(statistics) > 1
+        full = distance[~empty].numpy()
+        above = max(len(distance) * (1 - quantile) - int(empty.sum()), 0.0)
         moved = copy.deepcopy(self)
-        for distance in (moved.embedding, moved.statistics):
-            distance.limit.mul_(float(np.quantile(found.numpy(), quantile)))
+        for part in (moved.embedding, moved.statistics):
+            part.limit.mul_(float(np.quantile(full, 1 - above / len(full))))
         return moved
 
 

@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--against", required=True, help="folder of another one, such as of an older commit")
     parser.add_argument("--panels", nargs="+", default=list(PANELS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[992, 993, 994, 995])
-    parser.add_argument("--pieces", type=int, default=24, help="sets of 8 cartridges and 320 crops for each seed")
+    parser.add_argument("--pieces", type=int, default=96, help="sets of 2 cartridges and 80 crops for each seed")
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()
     torch.set_num_threads(1)

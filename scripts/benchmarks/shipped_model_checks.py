@@ -196,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ctcnet-s")
     parser.add_argument("--panels", nargs="+", default=list(PANELS), help="the first one is looked at most closely")
-    parser.add_argument("--pieces", type=int, default=24, help="sets of 8 cartridges and 320 crops for each panel")
+    parser.add_argument("--pieces", type=int, default=96, help="sets of 2 cartridges and 80 crops for each panel")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--model", default="ctcnet-s")
     parser.add_argument("--panels", nargs="+", default=PANELS)
     parser.add_argument("--steps", type=int, default=4000, help="of 256 crops, for each panel")
-    parser.add_argument("--pieces", type=int, default=48, help="sets of 8 cartridges of 40 crops to test on")
+    parser.add_argument("--pieces", type=int, default=192, help="sets of 2 cartridges of 40 crops to test on")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()

@@ -47,12 +47,14 @@ _LEAST_TOTAL_SHARE = 1 / 30  # of that: below it centroids fade out too, long af
 _NUM_POWERS = 5  # 0 to 4 of each coordinate
 
 
+_MONOMIALS = tuple((a, b) for a in range(_NUM_POWERS) for b in range(_NUM_POWERS - a))
+"""Powers of x and y, up to four together."""
+
+
 @cache
 def _complex_terms() -> np.ndarray:
     """Real parts of z**p * conj(z)**q of `MOMENTS`, then the imaginary parts of the complex ones, as rows over
-    x**a * y**b (25 columns).
-
-    Monomials are numbered 5 * a + b.
+    x**a * y**b (columns, as `_MONOMIALS`).
     """
     rows = []
     for p, q in MOMENTS:
@@ -63,9 +65,9 @@ def _complex_terms() -> np.ndarray:
                 grown[a + 1, b] = grown.get((a + 1, b), 0) + value
                 grown[a, b + 1] = grown.get((a, b + 1), 0) + 1j * sign * value
             found = grown
-        row = np.zeros(_NUM_POWERS**2, dtype=complex)
-        for (a, b), value in found.items():
-            row[_NUM_POWERS * a + b] = value
+        row = np.zeros(len(_MONOMIALS), dtype=complex)
+        for powers, value in found.items():
+            row[_MONOMIALS.index(powers)] = value
         rows.append(row)
     return np.concatenate([np.real(rows), np.imag(rows[:_NUM_COMPLEX])])
 
@@ -87,7 +89,7 @@ def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Coordinates are measured from the centroid before powers are taken: moments about the crop's middle would cancel in
     float32 when moved to it. Sums over y are one small matrix product for each stain; sums over x, of which there are
-    too few for that to pay, are products and sums of rows.
+    too few for that to pay, are products and sums of long rows, one number of each stain beside the other.
 
     Args:
         weights: (M, h, w) float, 0 or greater.
@@ -103,13 +105,13 @@ def central_moments(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     total, sum_x, sum_y = (plane.flatten(1) @ weights.flatten(1).T).split(1)
     least = _LEAST_MASS * height * width
     divisor = total.clamp(min=_LEAST_TOTAL_SHARE * least)
-    rows = (_powers_about(y, (sum_y / divisor).T) @ weights).flatten(1)  # (M, powers of y * width)
-    centred = x.repeat(_NUM_POWERS) - (sum_x / divisor).T
+    rows = (_powers_about(y, (sum_y / divisor).T) @ weights).flatten(1).T.unflatten(0, (_NUM_POWERS, width))
+    centred = x[:, None] - sum_x / divisor  # (width, M); rows are (powers of y, width, M)
     moments = []
     for power in range(_NUM_POWERS):
-        rows = rows * centred if power else rows
-        moments.append(rows.unflatten(1, (_NUM_POWERS, width)).sum(2))
-    parts = torch.from_numpy(_complex_terms()).to(weights) @ torch.cat(moments, dim=1).T / (total + least)
+        rows = rows[: _NUM_POWERS - power] * centred if power else rows
+        moments.append(rows.sum(1))
+    parts = torch.from_numpy(_complex_terms()).to(weights) @ torch.cat(moments) / (total + least)
     real, imaginary = parts.split([len(MOMENTS), _NUM_COMPLEX])
     return total[0] / (height * width), real, imaginary
 

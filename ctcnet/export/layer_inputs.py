@@ -78,7 +78,7 @@ def input_moments(
     given = next(node.input[0] for node in reduced.graph.node if node.name == layer.node)
     number, total, products = 0, np.zeros(2 * size), np.zeros((size, 2 * size))
     rng = np.random.default_rng(0)
-    for values in zip(_values(model, layer.given, feeds), _values(reduced, given, feeds), strict=True):
+    for values in zip(values_of(model, layer.given, feeds), values_of(reduced, given, feeds), strict=True):
         seen, seen_reduced = _patches(np.stack(values), layer, rng)
         both = np.hstack([seen_reduced, seen])
         number += len(both)
@@ -89,7 +89,7 @@ def input_moments(
     return InputMoments(mean, reduced_mean, covariance, cross)
 
 
-def _values(model: onnx.ModelProto, name: str, feeds: Sequence[Feed]) -> Iterator[np.ndarray]:
+def values_of(model: onnx.ModelProto, name: str, feeds: Sequence[Feed]) -> Iterator[np.ndarray]:
     """A value inside a graph, for each feed."""
     import onnx
     import onnxruntime

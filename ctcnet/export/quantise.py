@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ctcnet.export.channel_ranges import with_even_channels
 from ctcnet.export.layer_inputs import Feed, input_moments, plain_convolutions
 from ctcnet.export.layers import Layer, trunk_nodes
 from ctcnet.export.onnx_file import for_old_runtimes, quiet
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 class Quantiser:
     """Makes INT8 models of one float32 model.
 
-    Activations are unsigned, their ranges those seen in the calibration; weights are signed with one scale per filter:
-    the pair that processors multiply fastest. Weights are rounded by `ctcnet.export.weight_rounding`.
+    Activations are unsigned, their ranges those seen in the calibration, which `ctcnet.export.channel_ranges` makes
+    alike over channels; weights are signed with one scale per filter: the pair that processors multiply fastest.
+    Weights are rounded by `ctcnet.export.weight_rounding`.
 
     Args:
         model: as `trace` gives it; stays as it is.
@@ -35,14 +37,16 @@ class Quantiser:
     def to_int8(self, layers: Iterable[Layer]) -> onnx.ModelProto:
         """The model with these layers, of `ctcnet.export.layers.reducible`, in INT8."""
         layers = list(layers)
-        reduced = self._quantised(layers)
-        for layer in plain_convolutions(self._model.graph, [layer.node for layer in layers]):
-            moments = input_moments(self._model, reduced, layer, self._feeds)
+        nodes = [layer.node for layer in layers]
+        model = with_even_channels(self._model, nodes, self._feeds)
+        reduced = self._quantised(model, layers)
+        for layer in plain_convolutions(model.graph, nodes):
+            moments = input_moments(model, reduced, layer, self._feeds)
             rounded = round_weights(layer.weights.reshape(len(layer.bias), -1), layer.bias, moments)
             _set_weights(reduced.graph, layer.node, rounded)
         return for_old_runtimes(reduced)
 
-    def _quantised(self, layers: Iterable[Layer]) -> onnx.ModelProto:
+    def _quantised(self, model: onnx.ModelProto, layers: Iterable[Layer]) -> onnx.ModelProto:
         """Rounded by onnxruntime's tools: 7 bits, with which no two weights overflow."""
         import onnx
         from onnxruntime import quantization as q
@@ -53,11 +57,11 @@ class Quantiser:
             def get_next(self) -> Feed | None:
                 return next(feeds, None)
 
-        nodes = trunk_nodes(self._model.graph, layers)
-        operators = sorted({node.op_type for node in self._model.graph.node if node.name in nodes})
+        nodes = trunk_nodes(model.graph, layers)
+        operators = sorted({node.op_type for node in model.graph.node if node.name in nodes})
         with tempfile.TemporaryDirectory() as folder, quiet():
             plain, reduced = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-            onnx.save_model(self._model, str(plain))
+            onnx.save_model(model, str(plain))
             q.quantize_static(
                 plain,
                 reduced,

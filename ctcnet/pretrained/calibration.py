@@ -34,6 +34,8 @@ CONFORMAL_ALPHA: tuple[float, ...] = (0.1, 0.01, 0.1, 0.1, 0.05)
 """Share of the crops of each of `composition.CLASSES` whose conformal set may lack it. Least for leukocytes, of
 which there are thousands for each CTC, and less for debris, of which there are hundreds: a call of a CTC has to exclude
 them."""
+LONE_CROPS_ALPHA: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1, 0.05)
+"""The same in the mode 'per_crop': lone crops were picked out, and do not come with thousands of leukocytes each."""
 NETWORK_BATCH = 256
 GROUPS, GROUP_CROPS = 2, 40
 """Cartridges of a set, all imaged in one way, and crops of each cartridge. Sets are small, so that many ways of imaging
@@ -127,7 +129,12 @@ def calibrate(
     probabilities = calibrated(features.logits[held], temperature, fold)
     return Calibration(
         temperature,
-        _conformal(probabilities, labels[held], folded_prior(card.class_shares, fold) > 0),
+        _conformal(
+            probabilities,
+            labels[held],
+            folded_prior(card.class_shares, fold) > 0,
+            LONE_CROPS_ALPHA if mode == "per_crop" else CONFORMAL_ALPHA,
+        ),
         atypicality.with_quantile(TypicalFeatures(*(column[held] for column in features))),
         tuple(map(float, crops.background)),
         tuple(map(float, crops.scale)),
@@ -190,15 +197,15 @@ def folded_prior(prior: Sequence[float], fold: np.ndarray | None) -> np.ndarray:
     return np.array(prior, dtype=np.float64) if fold is None else np.array(prior, dtype=np.float64) @ fold
 
 
-def _conformal(probabilities: np.ndarray, labels: np.ndarray, told: np.ndarray) -> ConformalCard:
+def _conformal(
+    probabilities: np.ndarray, labels: np.ndarray, told: np.ndarray, alpha: tuple[float, ...]
+) -> ConformalCard:
     """Conformal sets of the classes that are told; the others, whose probability is 0, are in no set."""
     place = np.cumsum(told) - 1
-    fit = fit_conformal(
-        probabilities[:, told], place[labels], [a for a, own in zip(CONFORMAL_ALPHA, told, strict=True) if own]
-    )
+    fit = fit_conformal(probabilities[:, told], place[labels], [a for a, own in zip(alpha, told, strict=True) if own])
     thresholds, crops = np.ones(len(told)), np.zeros(len(told), int)
     thresholds[told], crops[told] = fit.thresholds, fit.calibration_crops
-    return ConformalCard(CONFORMAL_ALPHA, tuple(thresholds.tolist()), tuple(crops.tolist()))
+    return ConformalCard(alpha, tuple(thresholds.tolist()), tuple(crops.tolist()))
 
 
 def calibrated(logits: np.ndarray, temperature: float, fold: np.ndarray | None = None) -> np.ndarray:

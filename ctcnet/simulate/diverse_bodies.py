@@ -127,6 +127,7 @@ def _with_leukocyte_levels(
     count = len(chosen)
     weak = chosen & ~double & draws.chance((count,), levels.weak_cd45_share)
     brighter, fainter = draws.log_uniform((count,), *DOUBLE_POSITIVE), draws.log_uniform((count,), *WEAK_CD45)
+    brighter = DOUBLE_POSITIVE[0] * (brighter / DOUBLE_POSITIVE[0]) ** levels.double_positive_power
     ck, cd45 = (_level(amplitude, role, groups, roles) for role in ("epithelial", "leukocyte"))
     faint = weak | (chosen & ~double & (cd45 < FAINT_CD45))
     nearer_ck, nearer_cd45 = (level.clamp(*LEVEL_FROM) ** (LEVEL_POWER - 1) for level in (ck, cd45))

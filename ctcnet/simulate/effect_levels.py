@@ -51,6 +51,9 @@ and CD45+)."""
 DOUBLE_POSITIVE_SIZE_PICTURES = 1.8
 """Most that such a cell of a display picture exceeds its kind's diameter by, as a factor (crops noCTC 0001 to 0009: 11
 to 15 um at the pixel size taken for them; leukocytes 8.5)."""
+DOUBLE_POSITIVE_POWER_PICTURES = 0.5
+"""Power of how much brighter in CK they are there (noCTC 0001 to 0009: CK and CD45 shine alike, within a factor of 2;
+in CTCs CK shines six times or more)."""
 WEAK_CD45_SHARE = 0.1
 """Most leukocytes with faint CD45, beside the 5 % of `cells.WEAK_SHARE` (slide: 2.7 % below a sixth)."""
 LEUKOCYTE_SIZE_LOG_SD = 0.06
@@ -82,6 +85,7 @@ class EffectLevels:
         stain_log_sd: (G,) spread of stain between places.
         autofluorescent_share, double_positive_share, weak_cd45_share: (G,) of the leukocytes.
         double_positive_size: (G,) most of the factor on the diameter of CK+ leukocytes; the least is 1.
+        double_positive_power: (G,) power of what their CK exceeds the least of CK+ cells by, as a factor.
         leukocyte_size: (G,) factor on the diameter.
         clutter_per_mm2: (G,).
         edge_share: (G,) of the crops.
@@ -104,6 +108,7 @@ class EffectLevels:
     double_positive_share: Tensor
     weak_cd45_share: Tensor
     double_positive_size: Tensor
+    double_positive_power: Tensor
     leukocyte_size: Tensor
     clutter_per_mm2: Tensor
     edge_share: Tensor
@@ -124,6 +129,7 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
     pictures = panel.rgb_order is not None
     double_positive = DOUBLE_POSITIVE_SHARE_PICTURES if pictures else DOUBLE_POSITIVE_SHARE
     largest = DOUBLE_POSITIVE_SIZE_PICTURES if pictures and effects.leukocyte_variety else 1.0
+    power = DOUBLE_POSITIVE_POWER_PICTURES if pictures else 1.0
     shift = draws.normal((count, channels, 2)) * draws.uniform((count, 1, 1), 0.0, SHIFT_SD_PX)
     return EffectLevels(
         specks_per_mm2=_specks_per_mm2(panel, count, draws) * effects.dense_specks,
@@ -142,6 +148,7 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
         double_positive_share=draws.uniform(one, 0.0, double_positive) * effects.leukocyte_variety,
         weak_cd45_share=draws.uniform(one, 0.0, WEAK_CD45_SHARE) * effects.leukocyte_variety,
         double_positive_size=torch.full(one, largest, device=draws.device),
+        double_positive_power=torch.full(one, power, device=draws.device),
         leukocyte_size=draws.spread(one, LEUKOCYTE_SIZE_LOG_SD * effects.leukocyte_variety),
         clutter_per_mm2=draws.log_uniform(one, *CLUTTER_PER_MM2) * effects.vesicles,
         edge_share=draws.uniform(one, 0.0, EDGE_SHARE) * effects.frame_edge,

@@ -26,6 +26,8 @@ LEAST_LEUKOCYTES = 200
 LEAST_CARTRIDGES = 30
 QUANTILE = 0.99
 DIRECTIONS = 24
+LEAST_SPREAD = 0.1
+"""Of the median over features: one that is 0 in a hundred cartridges says little of what the next may hold."""
 LEUKOCYTE = "leukocyte"
 _FOLDS = 10
 
@@ -168,7 +170,7 @@ def _robust_quantile(distances: np.ndarray, quantile: float) -> float:
 
 
 def _fit(features: np.ndarray) -> GaussianFit:
-    return fit_covariance(features, np.zeros(len(features), dtype=int), DIRECTIONS)
+    return fit_covariance(features, np.zeros(len(features), dtype=int), DIRECTIONS, LEAST_SPREAD)
 
 
 def cartridge_atypicality(

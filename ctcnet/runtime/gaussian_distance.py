@@ -13,7 +13,8 @@ import numpy as np
 
 from ctcnet.errors import StatisticsError
 
-_LEAST_SPREAD = 1e-3  # of the median spread: a feature that hardly varies among typical points
+LEAST_SPREAD = 1e-3
+"""Of the median spread: a feature that hardly varies among typical points."""
 _LEAST_VARIANCE = 1e-3  # of a standardised feature
 _CHUNK = 4096
 
@@ -61,8 +62,14 @@ def fit_gaussian(features: np.ndarray, labels: np.ndarray, directions: int, quan
     return with_limit(fit, gaussian_distance(fit, features), quantile)
 
 
-def fit_covariance(features: np.ndarray, labels: np.ndarray, directions: int) -> GaussianFit:
+def fit_covariance(
+    features: np.ndarray, labels: np.ndarray, directions: int, least_spread: float = LEAST_SPREAD
+) -> GaussianFit:
     """Means and covariance as in `fit_gaussian`, without a limit: 1 is the Mahalanobis distance 1.
+
+    Args:
+        features, labels, directions: as in `fit_gaussian`.
+        least_spread: what a feature varies by at least, of the median over features.
 
     Raises:
         StatisticsError: fewer than three points, no class of two, or features that are no numbers.
@@ -73,7 +80,7 @@ def fit_covariance(features: np.ndarray, labels: np.ndarray, directions: int) ->
     if not np.isfinite(features).all():
         raise StatisticsError("features of typical points are not finite", fix="see to the model and its input")
     centre, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    spread = spread + _LEAST_SPREAD * np.median(spread) + 1e-6
+    spread = spread + least_spread * np.median(spread) + 1e-6
     z = (features - centre) / spread
     names = [name for name in np.unique(labels) if (labels == name).sum() > 1]
     if not names:

@@ -51,6 +51,21 @@ def test_one_odd_cartridge_does_not_make_all_others_typical(reference):
     assert float(with_odd.fit.limit) < 1.3 * float(reference.fit.limit)
 
 
+def test_a_feature_that_was_0_in_all_known_cartridges_makes_none_atypical_by_a_trace(reference):
+    def silent(events: np.ndarray, trace: float) -> np.ndarray:
+        changed = events.copy()
+        changed[:, -1] = trace * (np.arange(len(events)) < 5)
+        return changed
+
+    rng = np.random.default_rng(3)
+    every = np.ones(250, bool)
+    known = fit_cartridges([cartridge_features(silent(_cartridge(rng), 0.0), every)[0] for _ in range(100)])
+    new = _cartridge(rng)
+    score = cartridge_atypicality(known, silent(new, 0.0), every).score
+    assert cartridge_atypicality(known, silent(new, 0.005), every).score < 1.5 * score
+    assert cartridge_atypicality(known, silent(new, 5.0), every).score > 2 * score
+
+
 def test_too_few_leukocytes_give_way_to_all_events_and_too_few_events_to_no_answer(reference):
     rng = np.random.default_rng(2)
     few = np.arange(250) < 199

@@ -4,13 +4,12 @@ A bounded activation has one scale for all of its channels, and in a trained net
 bound: they would be left a few steps of it, and the next convolution has its largest weights there. The convolution
 before is multiplied by a factor for each channel and the one behind divided by it (Nagel et al. 2019, equalisation
 across layers, here for the activations). The bound then stands for less in such a channel. Nothing is cut that was
-seen: bounds of least mean square error or below a ten-thousandth of what was seen changed more decisions than they
-saved.
+seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 ROOM = 1.25
-"""Largest value that a channel has room for, over the largest that was seen."""
+"""Largest value that a channel has room for below the bound, over the largest that was seen."""
 LEAST_SHARE = 1 / 16
 """Of the bound, for channels that are next to nothing."""
 
@@ -43,15 +42,28 @@ class _Pair:
     bound: float
 
 
-def with_even_channels(model: onnx.ModelProto, nodes: Iterable[str], feeds: Sequence[Feed]) -> onnx.ModelProto:
+def bounds_of_activations(model: onnx.ModelProto, feeds: Sequence[Feed]) -> dict[str, np.ndarray]:
+    """`channel_bounds` of each activation that can be spread, by its name.
+
+    Args:
+        model: float32, as `trace` gives it.
+        feeds: inputs of the graph to measure on, at least one.
+    """
+    pairs = _pairs(model.graph)
+    return {pair.activation: channel_bounds(values_of(model, pair.activation, feeds), pair.bound) for pair in pairs}
+
+
+def with_even_channels(
+    model: onnx.ModelProto, nodes: Iterable[str], bounds: Mapping[str, np.ndarray]
+) -> onnx.ModelProto:
     """The model with activations before these convolutions spread over channels; it answers alike where none exceeds
     `ROOM` times what was seen.
 
     Args:
         model: float32, as `trace` gives it; stays as it is.
         nodes: names of convolutions, of which those are served that have one bounded activation and one convolution
-            before them.
-        feeds: inputs of the graph to measure ranges on, at least one.
+            before them, all with constants of their own.
+        bounds: of `bounds_of_activations`.
     """
     import onnx
 
@@ -60,7 +72,7 @@ def with_even_channels(model: onnx.ModelProto, nodes: Iterable[str], feeds: Sequ
     chosen = set(nodes)
     pairs = [pair for pair in _pairs(model.graph) if pair.behind.node in chosen]
     for pair in pairs:
-        factor = pair.bound / channel_bounds(values_of(model, pair.activation, feeds), pair.bound)
+        factor = pair.bound / bounds[pair.activation]
         shape = (-1, *[1] * (pair.before.weights.ndim - 1))
         _scale(even.graph, pair.before.node, 1, factor.reshape(shape))
         _scale(even.graph, pair.before.node, 2, factor)
@@ -83,7 +95,9 @@ def channel_bounds(values: Iterable[np.ndarray], bound: float) -> np.ndarray:
 
 
 def _pairs(graph: onnx.GraphProto) -> list[_Pair]:
-    """Pairs of convolutions of a graph with a bounded activation between them that nothing else is given."""
+    """Pairs of convolutions of a graph with a bounded activation between them that nothing else is given, and with
+    weights and biases that nothing else has.
+    """
     import onnx
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -96,13 +110,15 @@ def _pairs(graph: onnx.GraphProto) -> list[_Pair]:
     output = {node.output[0]: node.name for node in graph.node}
     results = {value.name for value in graph.output}
     by_node = {layer.node: layer for layer in every}
+    inputs = {node.name: node.input for node in graph.node}
     pairs = []
     for node in graph.node:
         activation = node.output[0] if node.op_type == "Clip" else ""
         before = by_node.get(output.get(node.input[0], "")) if activation else None
         if before is None or activation not in behind or len(node.input) < 3:
             continue
-        alone = len(given_to[node.input[0]]) == len(given_to[activation]) == 1
+        constant = [name for layer in (before, behind[activation]) for name in inputs[layer.node][1:3]]
+        alone = all(len(given_to[name]) == 1 for name in (node.input[0], activation, *constant))
         low, high = (constants.get(name) for name in node.input[1:3])
         if not alone or results & {node.input[0], activation} or low is None or high is None:
             continue

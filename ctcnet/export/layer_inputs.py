@@ -50,7 +50,7 @@ def plain_convolutions(graph: onnx.GraphProto, nodes: Iterable[str]) -> list[Con
     constants = {tensor.name: tensor for tensor in graph.initializer}
     found = []
     for node in graph.node:
-        if node.name not in chosen or len(node.input) < 3 or node.input[2] not in constants:
+        if node.name not in chosen or len(node.input) < 3 or any(name not in constants for name in node.input[1:3]):
             continue
         settings = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
         if settings.get("group", 1) != 1 or set(settings.get("dilations", (1,))) != {1}:

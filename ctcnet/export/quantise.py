@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ctcnet.export.channel_ranges import with_even_channels
+from ctcnet.export.channel_ranges import bounds_of_activations, with_even_channels
 from ctcnet.export.layer_inputs import Feed, input_moments, plain_convolutions
 from ctcnet.export.layers import Layer, trunk_nodes
 from ctcnet.export.onnx_file import for_old_runtimes, quiet
@@ -34,11 +35,15 @@ class Quantiser:
     def __init__(self, model: onnx.ModelProto, feeds: Sequence[Feed]) -> None:
         self._model, self._feeds = model, feeds
 
+    @cached_property
+    def _bounds(self) -> dict[str, np.ndarray]:
+        return bounds_of_activations(self._model, self._feeds)
+
     def to_int8(self, layers: Iterable[Layer]) -> onnx.ModelProto:
         """The model with these layers, of `ctcnet.export.layers.reducible`, in INT8."""
         layers = list(layers)
         nodes = [layer.node for layer in layers]
-        model = with_even_channels(self._model, nodes, self._feeds)
+        model = with_even_channels(self._model, nodes, self._bounds)
         reduced = self._quantised(model, layers)
         for layer in plain_convolutions(model.graph, nodes):
             moments = input_moments(model, reduced, layer, self._feeds)

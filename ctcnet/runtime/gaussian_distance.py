@@ -13,8 +13,7 @@ import numpy as np
 
 from ctcnet.errors import StatisticsError
 
-LEAST_SPREAD = 1e-3
-"""Of the median spread: a feature that hardly varies among typical points."""
+_LEAST_SPREAD = 1e-3  # of the median spread: a feature that hardly varies among typical points
 _LEAST_VARIANCE = 1e-3  # of a standardised feature
 _CHUNK = 4096
 
@@ -24,7 +23,7 @@ class GaussianFit(NamedTuple):
 
     Attributes:
         centre: float32 (F,), mean of the features.
-        spread: float32 (F,), standard deviation; features are standardised with both.
+        spread: float32 (F,), standard deviation and a little; features are standardised with both.
         means: float32 (M, F), class means, standardised.
         directions: float32 (F, d), orthonormal.
         deviations: float32 (d,), standard deviations along the directions.
@@ -63,13 +62,13 @@ def fit_gaussian(features: np.ndarray, labels: np.ndarray, directions: int, quan
 
 
 def fit_covariance(
-    features: np.ndarray, labels: np.ndarray, directions: int, least_spread: float = LEAST_SPREAD
+    features: np.ndarray, labels: np.ndarray, directions: int, least_spread: float = _LEAST_SPREAD
 ) -> GaussianFit:
     """Means and covariance as in `fit_gaussian`, without a limit: 1 is the Mahalanobis distance 1.
 
     Args:
         features, labels, directions: as in `fit_gaussian`.
-        least_spread: what a feature varies by at least, of the median over features.
+        least_spread: added to the spread of each feature, in units of the median over features.
 
     Raises:
         StatisticsError: fewer than three points, no class of two, or features that are no numbers.

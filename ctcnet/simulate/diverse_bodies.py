@@ -73,8 +73,8 @@ LARGEST_LEUKOCYTE_UM = 10.2
 """Diameter that 99 % of the slide's leukocytes are below."""
 LEAST_STAIN = (2.0, 4.0)
 """Least CK of a CTC no larger than that, over a leukocyte's, where no mesenchymal stain does as much: with neither size
-nor stain it is no CTC by any definition, and on the slide a leukocyte faint in CD45 looks like it (position 2: every
-cell that was taken for a CTC)."""
+nor stain it is no CTC by the written definition, and on the slide a leukocyte faint in CD45 looks like it (position 2:
+every cell that was taken for a CTC). Panels without CK stay as they are: vimentin is in leukocytes too."""
 
 VESICLE_SHARE, VESICLE_RADIUS_UM = 0.45, (4.0, 7.0)
 """Share of fragments that are round, CK-bright and as large as cells (two in frame 4 of the slide: 10 to 12 um)."""
@@ -189,7 +189,8 @@ def diversify_tumour_cells(bodies: Bodies, groups: Groups, roles: tuple[str, ...
 def _with_visible_stain(
     amplitude: Tensor, chosen: Tensor, groups: Groups, roles: tuple[str, ...], draws: Draws
 ) -> Tensor:
-    """Amplitudes (M, C, 3) with CK of at least `LEAST_STAIN` in the chosen bodies (M,) that no other stain shows."""
+    """Amplitudes (M, C, 3) with CK of at least `LEAST_STAIN` in the chosen bodies (M,), unless a mesenchymal stain is
+    as strong; measured in the first channel of CK, and raised in all."""
     least = draws.log_uniform((len(chosen),), *LEAST_STAIN)
     ck, mesenchymal = (_level(amplitude, role, groups, roles) for role in ("epithelial", "mesenchymal"))
     factor = torch.where(chosen & (mesenchymal < least), (least / ck.clamp_min(1e-3)).clamp_min(1.0), 1.0)

@@ -129,7 +129,7 @@ def draw_effect_levels(panel: Panel, groups: Groups, effects: Effects, draws: Dr
     pictures = panel.rgb_order is not None
     double_positive = DOUBLE_POSITIVE_SHARE_PICTURES if pictures else DOUBLE_POSITIVE_SHARE
     largest = DOUBLE_POSITIVE_SIZE_PICTURES if pictures and effects.leukocyte_variety else 1.0
-    power = DOUBLE_POSITIVE_POWER_PICTURES if pictures else 1.0
+    power = DOUBLE_POSITIVE_POWER_PICTURES if pictures and effects.leukocyte_variety else 1.0
     shift = draws.normal((count, channels, 2)) * draws.uniform((count, 1, 1), 0.0, SHIFT_SD_PX)
     return EffectLevels(
         specks_per_mm2=_specks_per_mm2(panel, count, draws) * effects.dense_specks,

@@ -24,7 +24,7 @@ class Effects:
         saturation: gain that brings stain up to and beyond full scale.
         shading: vignetting, and stain that differs between places of a cartridge.
         cytoplasm: CTCs of any size, with crescent, speckled or faint cytoplasm, and faint or bright nuclei; small ones
-            show a stain.
+            show CK or, where the panel has it, a mesenchymal stain; panels without CK stay as they are.
         leukocyte_variety: leukocytes of varied size, nucleus and ring; autofluorescent ones, and those that are CK+.
         vesicles: bodies without a nucleus, bubbles, long fibres, autofluorescent debris, dye aggregates.
         crowding: up to 3,000 leukocytes per mm2, which may overlap each other.

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ctcnet.errors import ModelFileError
+from ctcnet.errors import ModelFileError, StatisticsError
 from ctcnet.runtime.gaussian_distance import (
     GaussianFit,
     divides,
@@ -33,6 +33,8 @@ QUANTILE = 0.998
 EMBEDDING_DIRECTIONS = 32
 STATISTICS_DIRECTIONS = 256
 """All of them but one, for panels of up to sixteen channels: a blank crop differs along those that vary least."""
+LEAST_DISTANT_SHARE = 0.25
+"""Of the crops above 1, those that are there by their distance: a limit must not rest on the one farthest crop."""
 LEAST_CONTRAST = 8.0
 """Contrast below which a crop is empty, unless typical ones come near it: the block of 256 that differs most from the
 others by noise alone does so by three to six deviations, and a thousandth of the simulated events by less than 17."""
@@ -122,13 +124,23 @@ class Atypicality(nn.Module):
 
     def with_quantile(self, typical: TypicalFeatures, quantile: float = QUANTILE) -> Atypicality:
         """A score of the same distances that is below 1 for this share of other typical crops than it was fitted to:
-        the crops of the fit lie nearer to their own means. Crops that are empty count among those above 1.
+        the crops of the fit lie nearer to their own means. Crops that are empty count among those above 1, for three
+        quarters of them at most: the others are those of the largest distance.
+
+        Args:
+            typical: N crops; their logits are not used.
+            quantile: above 0 and below 1.
+
+        Raises:
+            StatisticsError: every crop is empty.
         """
         with torch.inference_mode():
             embedding, statistics = torch.from_numpy(typical.embedding), torch.from_numpy(typical.statistics)
             distance, empty = self._distance(embedding, statistics), self._emptiness(statistics) > 1
-        full = distance[~empty].numpy()
-        above = max(len(distance) * (1 - quantile) - int(empty.sum()), 0.0)
+        full, share = distance[~empty].numpy(), len(distance) * (1 - quantile)
+        if not len(full):
+            raise StatisticsError("every typical crop is empty", found=f"{len(distance)} crops", fix="look at them")
+        above = max(share - int(empty.sum()), LEAST_DISTANT_SHARE * share)
         moved = copy.deepcopy(self)
         for part in (moved.embedding, moved.statistics):
             part.limit.mul_(float(np.quantile(full, 1 - above / len(full))))

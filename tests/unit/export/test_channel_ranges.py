@@ -6,7 +6,13 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ctcnet.export.channel_ranges import LEAST_SHARE, ROOM, channel_bounds, with_even_channels
+from ctcnet.export.channel_ranges import (
+    LEAST_SHARE,
+    ROOM,
+    bounds_of_activations,
+    channel_bounds,
+    with_even_channels,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -42,6 +48,10 @@ def feeds() -> list[dict[str, np.ndarray]]:
     return [{"x": rng.normal(size=(50, 2, 9, 9)).astype(np.float32)} for _ in range(2)]
 
 
+def _even(model: onnx.ModelProto, feeds: list[dict[str, np.ndarray]], nodes: tuple[str, ...] = ("second",)):
+    return with_even_channels(model, nodes, bounds_of_activations(model, feeds))
+
+
 def _run(model: onnx.ModelProto, feed: dict[str, np.ndarray], name: str = "y") -> np.ndarray:
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
@@ -65,7 +75,7 @@ def _rounded(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> np.ndarray:
 
 def test_answers_stay_and_rounding_costs_less(feeds) -> None:
     model = _model()
-    even = with_even_channels(model, ["second"], feeds)
+    even = _even(model, feeds)
     for feed in feeds:
         np.testing.assert_allclose(_run(even, feed), _run(model, feed), rtol=1e-4, atol=1e-4)
         error = [np.abs(_rounded(found, feed) - _run(model, feed)).mean() for found in (even, model)]
@@ -74,7 +84,7 @@ def test_answers_stay_and_rounding_costs_less(feeds) -> None:
 
 def test_every_channel_has_room_for_what_was_seen(feeds) -> None:
     largest = np.max([_run(_model(), feed, "middle").max((0, 2, 3)) for feed in feeds], axis=0)
-    even = with_even_channels(_model(), ["second"], feeds)
+    even = _even(_model(), feeds)
     found = np.max([_run(even, feed, "middle").max((0, 2, 3)) for feed in feeds], axis=0)
     assert largest[0] < 0.2 * BOUND
     np.testing.assert_allclose(found[0], min(BOUND / ROOM, largest[0] / LEAST_SHARE), rtol=1e-3)
@@ -84,11 +94,30 @@ def test_every_channel_has_room_for_what_was_seen(feeds) -> None:
 def test_an_activation_that_others_see_stays(feeds) -> None:
     for outputs in (("y", "middle"), ("y", "before")):
         model = _model(outputs)
-        assert with_even_channels(model, ["second"], feeds) == model
+        assert _even(model, feeds) == model
+
+
+@pytest.mark.parametrize("given", ["middle", "before"])
+def test_an_activation_that_another_operator_is_given_stays(feeds, given) -> None:
+    model = _model()
+    model.graph.node.append(helper.make_node("Abs", [given], ["other"], "other"))
+    assert _even(model, feeds) == model
+
+
+@pytest.mark.parametrize("shared", [1, 2])
+def test_constants_that_another_convolution_has_too_stay(feeds, shared) -> None:
+    model = _model()
+    own = ["x", "w3", "b3"]
+    own[shared] = model.graph.node[0].input[shared]
+    rng = np.random.default_rng(2)
+    for name, shape in (("w3", (4, 2, 3, 3)), ("b3", (4,))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    model.graph.node.append(helper.make_node("Conv", own, ["other"], "third"))
+    assert _even(model, feeds) == model
 
 
 def test_convolutions_that_were_not_chosen_stay(feeds) -> None:
-    assert with_even_channels(_model(), ["first"], feeds) == _model()
+    assert _even(_model(), feeds, ("first",)) == _model()
 
 
 def test_bounds_of_channels_lie_between_the_least_share_and_the_bound() -> None:

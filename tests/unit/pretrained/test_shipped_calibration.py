@@ -6,18 +6,25 @@ import torch
 
 from ctcnet.model_card import fold_matrix
 from ctcnet.networks.probabilities import Probabilities
+from ctcnet.panel import load_panel
 from ctcnet.pretrained import simulated_crops
 from ctcnet.pretrained.calibration import (
     CARTRIDGE_SEED,
+    CONFORMAL_ALPHA,
     GROUP_CROPS,
     GROUPS,
+    LONE_CROPS_ALPHA,
     SEED,
     WHEN_MADE,
+    calibrate,
     calibrated,
     folded_labels,
     folded_prior,
 )
+from ctcnet.pretrained.specialise import panel_network
+from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import StreamSettings, class_frequencies
+from ctcnet.training.shipped_weights import read_shipped
 
 pytestmark = pytest.mark.unit
 
@@ -46,3 +53,15 @@ def test_shipped_panels_have_crops_enough_to_know_coverage_within_a_point():
 
 def test_crops_to_judge_by_are_not_those_that_answers_were_fitted_to():
     assert simulated_crops.SEED not in (SEED, CARTRIDGE_SEED)
+
+
+def test_lone_crops_have_an_alpha_of_their_own(shipped_models):
+    shipped = read_shipped(shipped_models / "ctcnet-s")
+    for name, mode, alpha in (
+        ("rgb_merge", "per_crop", LONE_CROPS_ALPHA),
+        ("cellsearch4", "cartridge", CONFORMAL_ALPHA),
+    ):
+        panel = load_panel(name).network_panel()
+        found = calibrate(shipped.card, panel_network(shipped, panel, mode), panel, mode)
+        assert found.conformal.alpha == alpha
+    assert LONE_CROPS_ALPHA[CLASSES.index("leukocyte")] == 10 * CONFORMAL_ALPHA[CLASSES.index("leukocyte")]

@@ -59,10 +59,18 @@ def test_cells_faint_in_cd45_are_few_and_not_ck_positive(stains: dict[str, np.nd
     assert (faint & positive).mean() < 0.002
 
 
-def test_cells_positive_for_both_are_as_large_as_ctcs_in_display_pictures_alone(stains: dict[str, np.ndarray]) -> None:
+def test_cells_positive_for_both_are_larger_in_display_pictures_alone(stains: dict[str, np.ndarray]) -> None:
     pictures = _leukocytes("rgb_merge")
     for found, least, most in ((stains, 0.95, 1.05), (pictures, 1.2, 1.5)):
         both = (found["epithelial"] > 10) & (found["leukocyte"] > 0.5)
         assert both.sum() > 50
         larger = np.median(found["diameter_um"][both]) / np.median(found["diameter_um"][found["epithelial"] < 2])
         assert least < larger < most
+
+
+def test_ck_of_cells_positive_for_both_is_nearer_to_cd45_in_display_pictures(stains: dict[str, np.ndarray]) -> None:
+    shares = [
+        np.mean(found["epithelial"] > 12) / np.mean(found["epithelial"] > 4)
+        for found in (stains, _leukocytes("rgb_merge"))
+    ]
+    assert shares[1] < 0.6 * shares[0]

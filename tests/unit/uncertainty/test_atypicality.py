@@ -136,23 +136,33 @@ def test_features_are_gathered_over_batches(make_cells, embed):
     assert found.logits.shape == (7, 3)
 
 
-def test_with_quantile_moves_the_limit_to_crops_that_were_not_fitted() -> None:
-    rng = np.random.default_rng(3)
-    fitted, others = (
-        TypicalFeatures(
-            rng.normal(size=(n, 40)).astype(np.float32),
-            np.append(rng.normal(size=(n, 19)), np.full((n, 1), 50.0), axis=1).astype(np.float32),
-            np.zeros((n, 2), np.float32),
-        )
-        for n in (600, 5000)
+def _typical(rng: np.random.Generator, count: int, empty: int = 0) -> TypicalFeatures:
+    """Features around 0, of crops with a contrast of 50 but for those that are empty."""
+    contrast = np.where(np.arange(count) < empty, 0.0, 50.0)[:, None]
+    statistics = np.append(rng.normal(size=(count, 19)), contrast, axis=1).astype(np.float32)
+    return TypicalFeatures(
+        rng.normal(size=(count, 40)).astype(np.float32), statistics, np.zeros((count, 2), np.float32)
     )
+
+
+def _share_above(score: Atypicality, of: TypicalFeatures) -> float:
+    with torch.inference_mode():
+        found = score.score(torch.from_numpy(of.embedding), torch.from_numpy(of.statistics))
+    return float((found > 1).float().mean())
+
+
+@pytest.mark.parametrize(("empty", "expected"), [(0, 0.01), (10, 0.01), (30, 0.01), (50, 0.0125), (500, 0.1025)])
+def test_with_quantile_moves_the_limit_to_crops_that_were_not_fitted(empty: int, expected: float) -> None:
+    rng = np.random.default_rng(3)
+    fitted, others = _typical(rng, 600), _typical(rng, 5000, empty)
     first = fit_atypicality(fitted.embedding, fitted.statistics, np.arange(600) % 2)
-    moved = first.with_quantile(others, 0.99)
+    assert _share_above(first, others) > 0.02  # the crops of the fit lie nearer to their own means
+    assert abs(_share_above(first.with_quantile(others, 0.99), others) - expected) < 0.001
 
-    def share_above(score: Atypicality) -> float:
-        with torch.inference_mode():
-            found = score.score(torch.from_numpy(others.embedding), torch.from_numpy(others.statistics))
-        return float((found > 1).float().mean())
 
-    assert share_above(first) > 0.02  # the crops of the fit lie nearer to their own means
-    assert abs(share_above(moved) - 0.01) < 0.001
+def test_crops_that_are_all_empty_give_no_limit() -> None:
+    rng = np.random.default_rng(3)
+    fitted = _typical(rng, 600)
+    first = fit_atypicality(fitted.embedding, fitted.statistics, np.arange(600) % 2)
+    with pytest.raises(StatisticsError, match="every typical crop is empty"):
+        first.with_quantile(_typical(rng, 50, 50), 0.99)

@@ -1,6 +1,6 @@
 """Channels of an activation brought to one range, so that 8 bits serve each of them.
 
-A bounded activation has one scale for all of its channels, and in a trained network some never reach a tenth of the
+A bounded activation has one scale for all of its channels, and in a trained network some hardly reach a tenth of the
 bound: they would be left a few steps of it, and the next convolution has its largest weights there. The convolution
 before is multiplied by a factor for each channel and the one behind divided by it (Nagel et al. 2019, equalisation
 across layers, here for the activations). The bound then stands for less in such a channel. Nothing is cut that was

@@ -144,8 +144,7 @@ def main() -> None:
     narrow = train(args, "narrow", settings, bounded)
     cartridge = train(args, "cartridge", replace(settings, steps=args.last_steps), narrow)
     per_crop = train(args, "per_crop", replace(settings, steps=args.per_crop_steps), cartridge)
-    trained = {"unbounded": unbounded, "bounded": bounded, "narrow": narrow, "cartridge": cartridge}
-    trained["per_crop"] = per_crop
+    networks = (unbounded, bounded, per_crop, narrow, cartridge)
     steps = args.steps + args.bounded_steps + args.narrow_steps + args.last_steps
     stream = stream_settings(False)
     used = stream.parts * stream.part_crops / stream.uses
@@ -158,7 +157,7 @@ def main() -> None:
         "crops_per_crop_mode": round(args.per_crop_steps * used),
         "groups": round(steps * used / stream.group_crops),
         "uses_of_each_crop": stream.uses,
-        "minutes": {stage: network.record["minutes"] for stage, network in trained.items()},
+        "minutes": {stage: network.record["minutes"] for stage, network in zip(STAGES, networks, strict=True)},
         "hardware": cartridge.record["hardware"],
         "date": date.today().isoformat(),
         "effects": list(Effects.all().names),

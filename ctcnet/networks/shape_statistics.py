@@ -45,8 +45,6 @@ _LEAST_ELONGATION = 0.03  # a rounder stain has no long axis: its angle would be
 _LEAST_MASS = 3e-5  # mean weight below which moments fade out, since rounding then decides
 _LEAST_TOTAL_SHARE = 1 / 30  # of that: below it centroids fade out too, long after the moments that rest on them
 _NUM_POWERS = 5  # 0 to 4 of each coordinate
-
-
 _MONOMIALS = tuple((a, b) for a in range(_NUM_POWERS) for b in range(_NUM_POWERS - a))
 """Powers of x and y, up to four together."""
 

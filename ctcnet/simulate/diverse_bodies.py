@@ -190,7 +190,8 @@ def _with_visible_stain(
     amplitude: Tensor, chosen: Tensor, groups: Groups, roles: tuple[str, ...], draws: Draws
 ) -> Tensor:
     """Amplitudes (M, C, 3) with CK of at least `LEAST_STAIN` in the chosen bodies (M,), unless a mesenchymal stain is
-    as strong; measured in the first channel of CK, and raised in all."""
+    as strong; measured in the first channel of CK, and raised in all.
+    """
     least = draws.log_uniform((len(chosen),), *LEAST_STAIN)
     ck, mesenchymal = (_level(amplitude, role, groups, roles) for role in ("epithelial", "mesenchymal"))
     factor = torch.where(chosen & (mesenchymal < least), (least / ck.clamp_min(1e-3)).clamp_min(1.0), 1.0)

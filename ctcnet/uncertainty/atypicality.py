@@ -33,7 +33,7 @@ QUANTILE = 0.998
 EMBEDDING_DIRECTIONS = 32
 STATISTICS_DIRECTIONS = 256
 """All of them but one, for panels of up to sixteen channels: a blank crop differs along those that vary least."""
-LEAST_DISTANT_SHARE = 0.25
+_LEAST_DISTANT_SHARE = 0.25
 """Of the crops above 1, those that are there by their distance: a limit must not rest on the one farthest crop."""
 LEAST_CONTRAST = 8.0
 """Contrast below which a crop is empty, unless typical ones come near it: the block of 256 that differs most from the
@@ -140,7 +140,7 @@ class Atypicality(nn.Module):
         full, share = distance[~empty].numpy(), len(distance) * (1 - quantile)
         if not len(full):
             raise StatisticsError("every typical crop is empty", found=f"{len(distance)} crops", fix="look at them")
-        above = max(share - int(empty.sum()), LEAST_DISTANT_SHARE * share)
+        above = max(share - int(empty.sum()), _LEAST_DISTANT_SHARE * share)
         moved = copy.deepcopy(self)
         for part in (moved.embedding, moved.statistics):
             part.limit.mul_(float(np.quantile(full, 1 - above / len(full))))

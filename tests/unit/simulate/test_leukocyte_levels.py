@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-import torch
 
-from ctcnet.panel import load_panel
-from ctcnet.simulate.cells import UNIT_ELECTRONS
-from ctcnet.simulate.crop_simulator import CropSimulator
-from ctcnet.simulate.draws import Draws
 from ctcnet.simulate.effects import Effects
-from ctcnet.simulate.scene_variation import SceneVariation
 
 pytestmark = pytest.mark.unit
-COUNT, GROUPS = 6000, 60
 
 
 @pytest.fixture(scope="module")
-def stains() -> dict[str, np.ndarray]:
-    return _leukocytes("cellsearch4")
+def leukocytes(body_table) -> Callable[[str], dict[str, np.ndarray]]:
+    """Diameters and stains of leukocytes of a panel."""
+    return lambda panel: body_table(
+        panel, Effects(leukocyte_variety=True), lambda groups, draws: draws.choose(groups.leukocyte_shares)
+    )
 
 
-def _leukocytes(panel_name: str) -> dict[str, np.ndarray]:
-    """CK and CD45 of leukocytes of many cartridges in units of the leukocytes' level, before optics and specks; and
-    their diameters in um.
-    """
-    panel = load_panel(panel_name)
-    effects = Effects(leukocyte_variety=True)
-    simulator = CropSimulator(panel, num_groups=GROUPS, effects=effects)
-    index = torch.arange(COUNT) % GROUPS
-    groups, levels = simulator.groups.rows(index), simulator.levels.rows(index)
-    draws = Draws.from_seed(0, torch.device("cpu"))
-    kind = draws.choose(groups.leukocyte_shares)
-    bodies = SceneVariation(effects, levels, draws).make_bodies(kind, torch.arange(COUNT), groups, panel.roles, draws)
-    found = {"diameter_um": (2 * bodies.radius).numpy()}
-    for role in ("epithelial", "leukocyte"):
-        channel = panel.roles.index(role)
-        electrons = UNIT_ELECTRONS[role] * groups.stain[:, channel]
-        found[role] = (bodies.amplitude[:, channel, 1:].sum(1) / electrons).numpy()
-    return found
+@pytest.fixture(scope="module")
+def stains(leukocytes) -> dict[str, np.ndarray]:
+    return leukocytes("cellsearch4")
 
 
 def test_cd45_and_ck_go_together(stains: dict[str, np.ndarray]) -> None:
@@ -59,8 +42,8 @@ def test_cells_faint_in_cd45_are_few_and_not_ck_positive(stains: dict[str, np.nd
     assert (faint & positive).mean() < 0.002
 
 
-def test_cells_positive_for_both_are_larger_in_display_pictures_alone(stains: dict[str, np.ndarray]) -> None:
-    pictures = _leukocytes("rgb_merge")
+def test_cells_positive_for_both_are_larger_in_display_pictures_alone(stains, leukocytes) -> None:
+    pictures = leukocytes("rgb_merge")
     for found, least, most in ((stains, 0.95, 1.05), (pictures, 1.2, 1.5)):
         both = (found["epithelial"] > 10) & (found["leukocyte"] > 0.5)
         assert both.sum() > 50
@@ -68,9 +51,9 @@ def test_cells_positive_for_both_are_larger_in_display_pictures_alone(stains: di
         assert least < larger < most
 
 
-def test_ck_of_cells_positive_for_both_is_nearer_to_cd45_in_display_pictures(stains: dict[str, np.ndarray]) -> None:
+def test_ck_of_cells_positive_for_both_is_nearer_to_cd45_in_display_pictures(stains, leukocytes) -> None:
     shares = [
         np.mean(found["epithelial"] > 12) / np.mean(found["epithelial"] > 4)
-        for found in (stains, _leukocytes("rgb_merge"))
+        for found in (stains, leukocytes("rgb_merge"))
     ]
     assert shares[1] < 0.6 * shares[0]

@@ -38,6 +38,8 @@ class CropDataModule(LightningDataModule):
         normalization: where levels come from; 'auto' is 'cartridge' where every training crop states its levels, else
             'per_crop' with a notice.
         batch_size: crops in a training batch over all processes together.
+        least_steps_per_epoch: where the training crops fill fewer batches, an epoch is as many passes over them as it
+            takes, each augmented anew; 1 is always one pass.
         num_workers: processes that read ahead; 0 reads in the training process.
         seed: seed of order and augmentation, 0 or greater.
         split: how groups are divided.
@@ -54,6 +56,7 @@ class CropDataModule(LightningDataModule):
         assumed_pixel_size_um: float | None = None,
         normalization: NormalizationChoice = "auto",
         batch_size: int = 128,
+        least_steps_per_epoch: int = 1,
         num_workers: int = 0,
         seed: int = 0,
         split: SplitSettings = SplitSettings(),  # noqa: B008  (frozen)
@@ -69,6 +72,7 @@ class CropDataModule(LightningDataModule):
         self.assumed_pixel_size_um = assumed_pixel_size_um
         self.normalization = normalization
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.least_steps_per_epoch = least_steps_per_epoch
         self.split, self.augmentation = split, augmentation
         self._crops: LabelledCrops | None = None
         self._fed = np.array([role != "none" for role in self.source_panel.roles])
@@ -78,8 +82,9 @@ class CropDataModule(LightningDataModule):
                 expected=f"a multiple of 4, 16 to {MOST_CROP_SIZE_PX}",
                 found=str(crop_size_px),
             )
-        if batch_size < 1 or num_workers < 0 or seed < 0:
-            raise SettingError("batch_size, num_workers or seed is out of range", where="data")
+        if batch_size < 1 or least_steps_per_epoch < 1 or num_workers < 0 or seed < 0:
+            names = "batch_size, least_steps_per_epoch, num_workers or seed"
+            raise SettingError(f"{names} is out of range", where="data")
 
     def setup(self, stage: str) -> None:
         """Read the manifest, divide it, fix the levels and print what there is. Once, whatever the stages."""
@@ -158,6 +163,7 @@ class CropDataModule(LightningDataModule):
             shuffle=training,
             drop_last=training,
             seed=self.seed,
+            least_batches=self.least_steps_per_epoch if training else 1,
             num_workers=self.num_workers if all_processes else 0,
             current_epoch=None if trainer is None or not training else lambda: trainer.current_epoch,
             rank=0 if trainer is None else trainer.global_rank,

@@ -19,9 +19,9 @@ weight (B,) float32, index (B,) int64 row of the dataset, sample_seed (B,) int64
 
 
 class BatchRequest(NamedTuple):
-    """Rows of the dataset wanted in one batch, int64 (B,), and the epoch they are wanted for."""
+    """Rows of the dataset wanted in one batch, int64 (B,), and the pass over the crops that they are wanted for."""
 
-    epoch: int
+    pass_number: int
     rows: np.ndarray
 
 
@@ -84,7 +84,7 @@ class CropDataset(Dataset):
     def __getitems__(self, request: BatchRequest) -> Batch:
         """A whole batch, already collated."""
         rows = np.asarray(request.rows)
-        seeds = sample_seeds(self.seed, request.epoch, rows)
+        seeds = sample_seeds(self.seed, request.pass_number, rows)
         crops = self.read(rows)
         background, scale = self.background[rows], self.scale[rows]
         if self._chain is not None:

@@ -40,15 +40,17 @@ class ResumableLoader:
         dataset: the crops.
         batch_size: crops in a batch over all processes together.
         shuffle: new order each epoch; else the order of the dataset.
-        drop_last: leave out the last batch of an epoch when it is not full, unless it is the only one.
+        drop_last: leave out the last batch of a pass when it is not full, unless it is the only one.
         seed: seed of the run.
+        least_batches: of an epoch; where one pass over the crops has fewer, an epoch is as many passes as it takes,
+            each in an order and with seeds of its own.
         num_workers: processes that read ahead; 0 reads in the caller's.
         current_epoch: gives the epoch that the run is in; None stands for epoch 0 always.
         rank, world_size: this process and the number of them; process r gets crops r, r + world_size, ... of a batch.
         pin_memory: for faster copies to a GPU.
 
     Raises:
-        SettingError: no crops, or a batch smaller than the number of processes.
+        SettingError: no crops, `least_batches` below 1, or a batch smaller than the number of processes.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ResumableLoader:
         shuffle: bool,
         drop_last: bool,
         seed: int,
+        least_batches: int = 1,
         num_workers: int = 0,
         current_epoch: Callable[[], int] | None = None,
         rank: int = 0,
@@ -67,6 +70,8 @@ class ResumableLoader:
     ) -> None:
         if len(dataset) == 0:
             raise SettingError("there are no crops to load", expected="one or more")
+        if least_batches < 1:
+            raise SettingError("an epoch without a batch", expected="1 or more", found=str(least_batches))
         if batch_size < world_size:
             raise SettingError(
                 "batch_size is smaller than the number of processes",
@@ -77,6 +82,9 @@ class ResumableLoader:
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
+        full, rest = divmod(len(dataset), batch_size)
+        self._pass_batches = max(1, full) if drop_last else full + (rest > 0)
+        self._passes = -(-least_batches // self._pass_batches)
         self.rank, self.world_size = rank, world_size
         self.epoch, self._done, self._resumed = 0, 0, False
         self._current_epoch = current_epoch or (lambda: 0)
@@ -91,15 +99,20 @@ class ResumableLoader:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        full, rest = divmod(len(self.dataset), self.batch_size)
-        return max(1, full) if self.drop_last else full + (rest > 0)
+        return self._passes * self._pass_batches
 
     def requests(self) -> list[BatchRequest]:
         """What this process reads in the rest of the current epoch."""
+        first = self.epoch * self._passes
+        wanted = [request for number in range(first, first + self._passes) for request in self._pass(number)]
+        return wanted[self._done :]
+
+    def _pass(self, number: int) -> list[BatchRequest]:
+        """All batches of one pass over the crops, counted from the start of the run."""
         count = len(self.dataset)
-        order = epoch_order(self.seed, self.epoch, count) if self.shuffle else np.arange(count)
-        starts = range(self._done * self.batch_size, len(self) * self.batch_size, self.batch_size)
-        return [BatchRequest(self.epoch, self._share(order[start : start + self.batch_size])) for start in starts]
+        order = epoch_order(self.seed, number, count) if self.shuffle else np.arange(count)
+        starts = range(0, self._pass_batches * self.batch_size, self.batch_size)
+        return [BatchRequest(number, self._share(order[start : start + self.batch_size])) for start in starts]
 
     def _share(self, batch: np.ndarray) -> np.ndarray:
         """This process's crops; where a last batch has none for it, the first again (whoever gathers sees its row)."""

@@ -18,7 +18,7 @@ def trainer(tmp_path):
     settings = yaml.safe_load((resource_dir("configs") / "five_class.yaml").read_text())
     del settings["run_dir"]
     settings["trainer"] |= {"max_epochs": 1, "enable_progress_bar": False, "accelerator": "cpu"}
-    settings["data"] |= {"crop_size_px": SIZE, "manifest": "elsewhere.csv"}
+    settings["data"] |= {"crop_size_px": SIZE, "manifest": "elsewhere.csv", "least_steps_per_epoch": 1}
     card = replace(model.card, training_settings=settings)
     (tmp_path / "runs").mkdir()
     return LeaveOneOut(card, write_crops(tmp_path), card.panel, None, tmp_path / "runs", "cpu")

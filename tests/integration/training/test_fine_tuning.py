@@ -120,10 +120,12 @@ def test_checkpoint_is_a_start_with_its_last_layer(fit_options, tmp_path, capfd)
     assert main(["validate", *fit_options(second, "--model.start_from", "gone.ckpt")[1:]]) == 0
 
 
-def test_overlay_names_a_shipped_model(fit_options, tmp_path):
+def test_overlay_names_a_shipped_model_and_takes_enough_steps_of_few_crops(fit_options, tmp_path):
     options = fit_options(tmp_path / "run", "--config", "overlays/fine_tune", "--trainer.max_epochs", "1")
     assert main(options) == 0
     assert _model(tmp_path / "run")[1].training_settings["model"]["start_from"] == "ctcnet-s"
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as stream:
+        assert max(int(row["step"]) for row in csv.DictReader(stream)) >= 25
 
 
 @pytest.mark.parametrize(

@@ -96,3 +96,43 @@ def test_seed_zero_is_a_seed() -> None:
     numbers = np.arange(1000)
     seeds = [sample_seeds(s, e, numbers) for s in (0, 1) for e in (0, 1)]
     assert len(np.unique(np.concatenate(seeds))) == 4000
+
+
+@settings(max_examples=30)
+@given(
+    count=st.integers(1, 30), batch_size=st.integers(1, 12), least=st.integers(1, 20), drop_last=st.booleans(),
+    epoch=st.integers(0, 3),
+)  # fmt: skip
+def test_few_crops_are_passed_over_again_until_an_epoch_is_long_enough(
+    count: int, batch_size: int, least: int, drop_last: bool, epoch: int
+) -> None:
+    once = loader(count, batch_size, drop_last=drop_last, current_epoch=lambda: 0)
+    long = loader(count, batch_size, drop_last=drop_last, current_epoch=lambda: epoch, least_batches=least)
+    batches = rows(long)
+    assert len(batches) == len(long)
+    assert least <= len(long) < least + len(once)
+    for start in range(0, len(batches), len(once)):
+        seen = sorted(row for batch in batches[start : start + len(once)] for row in batch)
+        assert len(seen) == len(set(seen)) >= min(count, batch_size)
+        assert drop_last or seen == list(range(count))
+
+
+def test_each_pass_has_an_order_and_seeds_of_its_own() -> None:
+    epochs = [list(loader(8, 4, current_epoch=lambda e=e: e, least_batches=6)) for e in (0, 1)]
+    passes = [batches[start : start + 2] for batches in epochs for start in (0, 2, 4)]
+    assert len({str(rows(batches)) for batches in passes}) == 6
+    seeds = [seed for batches in passes for batch in batches for seed in batch["sample_seed"].tolist()]
+    assert len(set(seeds)) == 6 * 8
+
+
+@pytest.mark.parametrize("done", [1, 2, 3, 6])
+def test_goes_on_within_any_pass_of_an_epoch(done: int) -> None:
+    whole = rows(loader(9, 4, current_epoch=lambda: 2, least_batches=6))
+    resumed = loader(9, 4, current_epoch=lambda: 2, least_batches=6)
+    resumed.load_state_dict({"epoch": 2, "done": done})
+    assert rows(resumed) == whole[done:]
+
+
+def test_refuses_an_epoch_without_a_batch() -> None:
+    with pytest.raises(SettingError, match="without a batch"):
+        loader(8, 2, least_batches=0)

@@ -30,10 +30,13 @@ from ctcnet.training.scarce_classes import scarce_class_warnings
 from ctcnet.training.scores import validation_scores
 from ctcnet.training.shipped_weights import shadow_note
 from ctcnet.training.starting_weights import Freeze, StartingWeights, freeze_parts, read_start, start_network
+from ctcnet.training.teacher import Teacher, TeacherSettings, check_teacher
 from ctcnet.training.uncertainty_fit import UncertaintySettings
 
 START_KEY = "ctcnet_start"
 """Entry of a checkpoint that says what the run started from."""
+TEACHER_KEY = "ctcnet_teacher"
+"""Entry of a checkpoint that says which network teaches the run."""
 
 
 class Answers(NamedTuple):
@@ -71,6 +74,7 @@ class ClassifierModule(LightningModule):
             the classes are the same, in the same order.
         freeze: parts that keep the weights they start from: 'none', 'stem' (the first convolution, which knows the
             channels) or 'backbone' (everything but the last layer).
+        teacher: see `TeacherSettings`.
 
     Attributes:
         resuming: whether a fit goes on with an earlier one, whose weights need no start.
@@ -92,6 +96,7 @@ class ClassifierModule(LightningModule):
         name: str = "ctcnet-model",
         start_from: str | None = None,
         freeze: Freeze = "none",
+        teacher: TeacherSettings = TeacherSettings(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__()
         self.backbone, self.dropout, self.name = backbone, dropout, name
@@ -103,6 +108,8 @@ class ClassifierModule(LightningModule):
         self.start_from, self.resuming = start_from, False
         self.freeze_choice: Freeze = freeze
         self.started_from: dict[str, Any] | None = None
+        self.teacher_settings = teacher
+        self.teacher: Teacher | None = None
         self.training_settings: dict[str, Any] = {}
         self.temperature = 1.0
         self.last_answers: Answers | None = None
@@ -161,6 +168,8 @@ class ClassifierModule(LightningModule):
         rows = data.rows_of("train")
         crops = data.crops.require_targets()[rows] * data.crops.weight[rows][:, None]
         self.loss = ImbalanceLoss(self.loss_settings, torch.from_numpy(crops.sum(axis=0)))
+        if stage == "fit" and self.teacher_settings.model is not None:
+            self.teacher = Teacher(self.teacher_settings, data, self.loss.target_prior())
         self.stated_prior = self.loss.stated_prior(self.decision_prior).numpy()
         self.logit_bias: Tensor
         self.register_buffer("logit_bias", self.loss.logit_bias(self.decision_prior))
@@ -186,19 +195,28 @@ class ClassifierModule(LightningModule):
 
     @property
     def settings_on_card(self) -> dict[str, Any]:
-        """The run's settings, with the hash of the weights that it started from."""
-        return self.training_settings | ({} if self.started_from is None else {"started_from": self.started_from})
+        """The run's settings, with the hashes of the weights that it started from and of its teacher."""
+        sources = {"started_from": self.started_from, "taught_by": self._taught_by}
+        return self.training_settings | {name: source for name, source in sources.items() if source is not None}
+
+    @property
+    def _taught_by(self) -> dict[str, Any] | None:
+        return None if self.teacher is None else self.teacher.source
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the run started from: a resumed one does not read it again."""
+        """Keep what the run started from, which a resumed one does not read again, and its teacher, which it does."""
         if self.started_from is not None:
             checkpoint[START_KEY] = self.started_from
+        if self._taught_by is not None:
+            checkpoint[TEACHER_KEY] = self._taught_by
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take a finished model (weights and card) as well as the state of an unfinished run."""
         self.started_from = checkpoint.get(START_KEY)
         if CARD_KEY not in checkpoint:
             check_weights(checkpoint["state_dict"], self.state_dict(), "checkpoint")
+            if self.trainer.state.fn == TrainerFn.FITTING:
+                check_teacher(checkpoint.get(TEACHER_KEY), self._taught_by)
             return
         card = card_from_dict(checkpoint[CARD_KEY])
         check_data_of_model(card, self.data, testing=self.trainer.state.fn == TrainerFn.TESTING)
@@ -227,7 +245,9 @@ class ClassifierModule(LightningModule):
         x = self.network_input(batch, augment=True)
         presence = batch["presence"] if self.data.augmentation.channel_drop > 0 else None
         logits = self.network(x, presence, batch["sample_seed"]).logits
-        total, weight = self.loss(logits, batch["target"], batch["weight"])
+        labels = batch["target"]
+        target = labels if self.teacher is None else self.teacher.targets(x, presence, labels)
+        total, weight = self.loss(logits, target, batch["weight"], labels)
         loss = total / _mean_over_processes(weight).clamp(min=1e-12)
         self.log("train_loss", loss, prog_bar=True)
         return loss

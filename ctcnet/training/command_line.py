@@ -28,6 +28,7 @@ from ctcnet.training.metrics_table import MetricsTable
 from ctcnet.training.model_selection import ModelSelection
 from ctcnet.training.run_folder import RunFolder, check_run_dir
 from ctcnet.training.starting_weights import find_start
+from ctcnet.training.teacher import find_teacher
 from ctcnet.training.tensorboard_log import TensorBoardLog
 
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -98,6 +99,8 @@ class TrainingCommandLine(LightningCLI):
         start_from = options.model.start_from
         if self.subcommand == "fit" and not self.resume and start_from is not None:
             find_start(start_from)
+        if self.subcommand == "fit" and options.model.teacher.model is not None:
+            find_teacher(options.model.teacher.model)
         if self.subcommand == "fit" and rank_zero_only.rank == 0:
             check_run_dir(self.run_dir, resume=self.resume, overwrite=options.overwrite)
         trainer = options.trainer
@@ -122,8 +125,9 @@ class TrainingCommandLine(LightningCLI):
         for name in ("run_dir", "ckpt_path", "overwrite", "config"):
             settings.pop(name, None)
         settings["data"]["manifest"] = Path(settings["data"]["manifest"]).name
-        if settings["model"]["start_from"] is not None:
-            settings["model"]["start_from"] = Path(settings["model"]["start_from"]).name
+        for holder, name in ((settings["model"], "start_from"), (settings["model"]["teacher"], "model")):
+            if holder[name] is not None:
+                holder[name] = Path(holder[name]).name
         self.model.training_settings = settings
         self.model.resuming = self.resume
 

@@ -11,13 +11,14 @@ from ctcnet.model_card import ModelCard, hash_group
 _EVALUATE = "use the model's own config.yaml and manifest, or judge it on other data with ctcnet evaluate"
 
 
-def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool) -> None:
+def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool, who: str = "the model") -> None:
     """Check that data are read, normalised and divided as they were when the model was trained.
 
     Args:
         card: the model's card.
         data: data module after its setup.
         testing: whether the test part is to be judged; none of its groups may have been seen in training.
+        who: what messages call the model.
 
     Raises:
         ModelPanelError: other channels or classes.
@@ -26,16 +27,16 @@ def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool)
     """
     if card.panel.markers != data.panel.markers or card.labels.classes != data.schema.classes:
         raise ModelPanelError(
-            "the model was trained for other channels or classes",
+            f"{who} was trained for other channels or classes",
             expected=f"{', '.join(card.panel.markers)}; {', '.join(card.labels.classes)}",
             found=f"{', '.join(data.panel.markers)}; {', '.join(data.schema.classes)}",
-            fix="give the panel and the labels that the model was trained with",
+            fix=f"give the panel and the labels that {who} was trained with",
         )
     trained = (card.pixel_size_um, card.crop_size_px, card.normalization.mode)
     at_hand = (data.pixel_size_um, data.crop_size_px, data.levels.mode)
     if trained != at_hand:
         raise SettingError(
-            "the data are not read as the model was trained",
+            f"the data are not read as {who} was trained",
             where=data.manifest,
             expected="{:g} um per pixel, {} px, levels '{}'".format(*trained),
             found="{:g} um per pixel, {} px, levels '{}'".format(*at_hand),
@@ -44,7 +45,7 @@ def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool)
     own = card.normalization
     if not (_equal(own.background, data.levels.background) and _equal(own.scale, data.levels.scale)):
         raise SettingError(
-            "the training part at hand gives other levels than the model's own",
+            f"the training part at hand gives other levels than {who}'s own",
             where=data.manifest,
             expected=f"background {own.background}, scale {own.scale}",
             found=f"background {data.levels.background}, scale {data.levels.scale}",
@@ -54,7 +55,7 @@ def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool)
     leaked = sorted({str(name) for name in data.crops.group[data.rows_of("test")] if hash_group(str(name)) in seen})
     if testing and leaked:
         raise SplitError(
-            f"the model saw {len(leaked)} groups of the test part in training or validation",
+            f"{who} saw {len(leaked)} groups of the test part in training or validation",
             where=data.manifest,
             found=", ".join(leaked[:5]),
             fix="divide the data as in the model's config.yaml",

@@ -87,13 +87,16 @@ class ImbalanceLoss(nn.Module):
         self.register_buffer("class_weight", weight.float(), persistent=False)
         self._log_taught = prior.log() + weight.log() - settings.tau * prior.log()
 
-    def forward(self, logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, logits: Tensor, target: Tensor, weight: Tensor, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Loss of a batch.
 
         Args:
             logits: (N, K) float.
             target: (N, K) float, rows add up to 1.
             weight: (N,) float, 0 or more.
+            labels: as `target`: what class weights go by where targets hold more than labels; None means targets.
 
         Returns:
             Sum of the crops' losses times their weights, and the sum of the weights; the loss is their quotient, taken
@@ -105,8 +108,15 @@ class ImbalanceLoss(nn.Module):
         terms = -smooth * log_p
         if own.focal_gamma > 0:
             terms = terms * (1 - log_p.exp()).clamp(min=0) ** own.focal_gamma
-        crop_weight = weight * (target @ self.class_weight)
+        crop_weight = weight * ((target if labels is None else labels) @ self.class_weight)
         return (terms.sum(dim=1) * crop_weight).sum(), weight.sum()
+
+    def target_prior(self) -> Tensor:
+        """Class frequencies that targets and softmax(logits + adjustment) refer to, float64 (K,), summing to 1.
+
+        They are those in training times the class weights.
+        """
+        return torch.softmax(self._log_taught + self.settings.tau * self._log_prior, dim=0)
 
     def stated_prior(self, decision_prior: DecisionPrior) -> Tensor:
         """Class frequencies that probabilities refer to after `logit_bias` was added, float64 (K,), summing to 1."""

@@ -20,6 +20,8 @@ from ctcnet.metrics import confusion_figures, group_confusion
 from ctcnet.training.cross_validation import run_folds
 
 BOOSTING = "boosting"
+TAUGHT_BY = "_taught_by_"
+"""Between the backbone of a peer and that of the network of the same fold and seed that taught it."""
 FEATURE_CHUNK = 512
 
 
@@ -70,14 +72,20 @@ class FoldRuns(NamedTuple):
         return self.out / "runs" / f"{peer}_seed{seed}_fold{fold}"
 
     def _network(self, peer: str, fold: int, seed: int) -> dict[str, np.ndarray]:
+        backbone, _, teacher = peer.partition(TAUGHT_BY)
+        taught = {}
+        if teacher:
+            self.part(teacher, fold, seed)
+            taught = {"model.teacher.model": self.checkpoint(teacher, fold, seed)}
         overrides = {
             "data.manifest": self.manifest,
             "data.split.folds": self.folds,
             "seed_everything": seed,
-            "model.backbone": peer,
+            "model.backbone": backbone,
             "trainer.enable_progress_bar": False,
             "trainer.logger": False,
             **self.options,
+            **taught,
         }
         folder = self._run_folder(peer, fold, seed)
         shutil.rmtree(folder, ignore_errors=True)  # what a killed run left

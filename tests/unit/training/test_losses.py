@@ -50,6 +50,21 @@ def test_bias_states_the_prior(tau: float, weighting: str, decision) -> None:
     assert torch.allclose(logits.grad, torch.zeros(3), atol=1e-6)  # pyright: ignore
 
 
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("tau", [0.0, 1.0])
+@pytest.mark.parametrize("weighting", ["none", "inverse"])
+def test_answers_at_the_target_prior_teach_what_labels_teach(share: float, tau: float, weighting: str) -> None:
+    """Where crops carry no information, a teacher who knows that moves no minimum."""
+    loss = ImbalanceLoss(LossSettings(tau=tau, weighting=weighting), CROPS)  # type: ignore[arg-type]
+    logits = loss.stated_prior("training").log().float() - loss.logit_bias("training")
+    logits.requires_grad_(True)
+    labels = torch.eye(3)
+    target = (1 - share) * labels + share * loss.target_prior().float()
+    total, _ = loss(logits.expand(3, 3), target, CROPS / CROPS.sum(), labels)
+    total.backward()
+    assert torch.allclose(logits.grad, torch.zeros(3), atol=1e-6)  # pyright: ignore
+
+
 def test_stated_priors() -> None:
     loss = ImbalanceLoss(LossSettings(tau=1), CROPS)
     assert torch.allclose(loss.stated_prior("training").float(), CROPS / 1000)

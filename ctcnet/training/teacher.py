@@ -1,0 +1,129 @@
+"""A trained network whose answers another learns from beside the labels (distillation; Hinton et al. 2015).
+
+A small network learns more from what a large one says of each augmented crop, such as «a CTC, and half as likely with
+platelets on it», than from the label alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ctcnet.errors import ModelFileError, SettingError
+from ctcnet.training.checkpoint import load_classifier
+from ctcnet.training.data_match import check_data_of_model
+
+if TYPE_CHECKING:
+    from ctcnet.data.crop_data_module import CropDataModule
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """Which network teaches, and how much it counts.
+
+    Attributes:
+        model: checkpoint (.ckpt) or run folder of a finished model of the same channels, classes, scale and levels,
+            trained on the same split; None for no teacher.
+        share: share of each crop's target that is the teacher's answer, above 0, at most 1; the rest is the label.
+    """
+
+    model: str | None = None
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise SettingError(
+                "a teacher cannot count so much",
+                where="model.teacher.share",
+                expected="above 0, at most 1",
+                found=str(self.share),
+            )
+
+
+def find_teacher(model: str) -> Path:
+    """Checkpoint of a teacher, given as such or by its run folder.
+
+    Raises:
+        ModelFileError: there is none.
+    """
+    path = Path(model) / "best.ckpt" if Path(model).is_dir() else Path(model)
+    if not path.is_file():
+        raise ModelFileError(
+            "there is no such teacher",
+            where=model,
+            expected="a checkpoint (.ckpt) or a run folder with best.ckpt",
+            fix="check --model.teacher.model; a run that is resumed needs its teacher as well",
+        )
+    return path
+
+
+class Teacher:
+    """A finished network on whose answers targets rest.
+
+    It is no module, so that neither optimizer, checkpoint nor data-parallel wrapper takes it for a part of the network.
+
+    Args:
+        settings: with a model.
+        data: of the run, after its setup.
+        target_prior: float (K,), class frequencies that the run's targets refer to, see `ImbalanceLoss.target_prior`.
+
+    Attributes:
+        source: name and hash of the checkpoint, as plain data.
+
+    Raises:
+        ModelFileError: there is no such checkpoint, or it cannot be used.
+        ModelPanelError, SettingError: it was trained for other channels, classes, scale or levels.
+        SplitError: it saw groups of the run's test part.
+    """
+
+    def __init__(self, settings: TeacherSettings, data: CropDataModule, target_prior: Tensor) -> None:
+        assert settings.model is not None
+        path = find_teacher(settings.model)
+        predictor = load_classifier(path)
+        check_data_of_model(predictor.card, data, testing=True, who="the teacher")
+        with path.open("rb") as stream:
+            self.source = {"model": Path(settings.model).name, "sha256": file_digest(stream, "sha256").hexdigest()}
+        self.share = settings.share
+        self.network = predictor.network.requires_grad_(False)
+        self.temperature = predictor.card.temperature
+        stated = torch.tensor(predictor.card.training_prior, dtype=torch.float64)
+        self.shift = (target_prior.double().log() - stated.log()).float()
+
+    @torch.no_grad()
+    def targets(self, x: Tensor, presence: Tensor | None, labels: Tensor) -> Tensor:
+        """Targets that are labels by one share and the teacher's answers by the other.
+
+        Args:
+            x: (N, C, H, W) float, normalised and augmented, as the network that learns sees them.
+            presence: (N, C) bool, channels that it sees; None means all.
+            labels: (N, K) float, rows add up to 1.
+
+        Returns:
+            (N, K) float32, rows add up to 1.
+        """
+        logits = self.network.to(x.device)(x, presence).logits.float()
+        answers = torch.softmax(logits / self.temperature + self.shift.to(x.device), dim=1)
+        return (1 - self.share) * labels + self.share * answers
+
+
+def check_teacher(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
+    """Refuse to go on with a run whose teacher is another one than before, of which None stands for none.
+
+    Raises:
+        SettingError: their hashes differ.
+    """
+    hashes = [None if source is None else source["sha256"] for source in (before, now)]
+    if hashes[0] != hashes[1]:
+        raise SettingError(
+            "the run was taught by another network before it stopped",
+            where="model.teacher.model",
+            expected="none" if before is None else f"{before['model']}, sha256 {before['sha256']}",
+            found="none" if now is None else f"{now['model']}, sha256 {now['sha256']}",
+            fix="resume with the teacher that the run began with",
+        )

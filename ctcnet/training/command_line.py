@@ -100,7 +100,7 @@ class TrainingCommandLine(LightningCLI):
         if self.subcommand == "fit" and not self.resume and start_from is not None:
             find_start(start_from)
         if self.subcommand == "fit" and options.model.teacher.model is not None:
-            find_teacher(options.model.teacher.model)
+            find_teacher(options.model.teacher.model, self.run_dir)
         if self.subcommand == "fit" and rank_zero_only.rank == 0:
             check_run_dir(self.run_dir, resume=self.resume, overwrite=options.overwrite)
         trainer = options.trainer

@@ -46,11 +46,16 @@ class TeacherSettings:
             )
 
 
-def find_teacher(model: str) -> Path:
+def find_teacher(model: str, run_dir: Path | None = None) -> Path:
     """Checkpoint of a teacher, given as such or by its run folder.
+
+    Args:
+        model: its path.
+        run_dir: folder of the run that it is to teach.
 
     Raises:
         ModelFileError: there is none.
+        SettingError: it lies in `run_dir`, where the run would write over it.
     """
     path = Path(model) / "best.ckpt" if Path(model).is_dir() else Path(model)
     if not path.is_file():
@@ -60,6 +65,8 @@ def find_teacher(model: str) -> Path:
             expected="a checkpoint (.ckpt) or a run folder with best.ckpt",
             fix="check --model.teacher.model; a run that is resumed needs its teacher as well",
         )
+    if run_dir is not None and run_dir.resolve() in path.resolve().parents:
+        raise SettingError("the run would write over its own teacher", where=path, fix="choose another --run_dir")
     return path
 
 

@@ -133,3 +133,10 @@ def test_teacher_that_saw_groups_of_the_test_part_is_refused(fit_options, task, 
     assert "error: " in message
     assert "the teacher saw 1 groups of the test part" in " ".join(message.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_run_does_not_write_over_its_teacher(fit_options, teacher, capfd):
+    before = (teacher / "best.ckpt").read_bytes()
+    assert main(fit_options(teacher, *TAUGHT, "--model.teacher.model", str(teacher), "--overwrite")) == 2
+    assert "would write over its own teacher" in capfd.readouterr().err
+    assert (teacher / "best.ckpt").read_bytes() == before

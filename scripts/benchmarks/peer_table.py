@@ -2,7 +2,8 @@
 
 Every peer is trained on the same folds over groups with the same seeds and scored on the pooled predictions for the
 groups it was not trained on. Differences have paired bootstrap intervals over groups. Finished parts are kept in OUT
-and not run again.
+and not run again. A peer named compact_taught_by_resnet18 learns from the answers of that network of the same fold and
+seed beside the labels.
 
     python scripts/benchmarks/peer_table.py --config configs/jurkat_phases.yaml --manifest MANIFEST --out OUT \
         --folds jurkat_phases --fold 0 1 2 3 4 --seed 0 1 2
@@ -39,13 +40,13 @@ def tabulate(args: argparse.Namespace) -> tuple[list[dict[str, str]], list[dict[
     rows, classes = [], []
     for peer, found in pooled.items():
         figures = found.figures()
-        compared = peer != OURS and OURS in pooled
+        compared = peer != args.ours and args.ours in pooled
         row = {
             "peer": peer,
             "macro-F1": f"{figures['macro_f1'].mean():.3f} ({found.interval('macro_f1')})",
             "each seed": ", ".join(f"{value:.3f}" for value in figures["macro_f1"]),
             "accuracy": f"{figures['accuracy'].mean():.3f} ({found.interval('accuracy')})",
-            f"macro-F1, {OURS} less this": pooled[OURS].less(found) if compared else "-",
+            f"macro-F1, {args.ours} less this": pooled[args.ours].less(found) if compared else "-",
             "s per fold": f"{np.mean([part['seconds'] for seed in parts[peer] for part in seed]):.0f}",
         }
         rows.append(row)
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--seeds-of", nargs="*", default=[], metavar="PEER=SEEDS", help="fewer seeds for a slow peer")
     parser.add_argument("--peers", nargs="+", default=[OURS, "resnet18", BOOSTING])
+    parser.add_argument("--ours", default=OURS, help="peer that the others are taken from")
     parser.add_argument("--set", nargs="*", default=[], metavar="OPTION=VALUE", help="options of training for all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--title", default="Peers")

@@ -30,7 +30,8 @@ class LeaveOneOut:
         device: 'auto', 'cpu' or 'cuda'.
 
     Raises:
-        ModelFileError: the card holds no training settings, or training started from weights that are not at hand.
+        ModelFileError: the card holds no training settings, training started from weights that are not at hand, or
+            another network taught the model.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LeaveOneOut:
         }
         settings.pop("started_from", None)
         _check_start(card)
+        _check_teacher(card)
         data = settings["data"]
         data |= {"manifest": str(manifest.resolve()), "panel": str(self.folder / "panel.yaml")}
         data |= {"labels": str(self.folder / "labels.yaml"), "pixel_size_um": card.pixel_size_um}
@@ -118,4 +120,17 @@ def _check_start(card: ModelCard) -> None:
             expected=f"weights of sha256 {here}",
             found=str(there),
             fix="use the version of ctcnet that it was fine-tuned with, or give another model",
+        )
+
+
+def _check_teacher(card: ModelCard) -> None:
+    """Raise ModelFileError where a network taught the model that saw every batch, the one to be left out too."""
+    taught_by = card.training_settings.get("taught_by")
+    if taught_by is not None:
+        raise ModelFileError(
+            "was taught by a network that saw every batch, and cannot be trained anew without one",
+            where=card.name,
+            expected="a model that learnt from labels alone",
+            found=f"taught by '{taught_by['model']}'",
+            fix="give another model",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,13 @@ from ctcnet.training.temperature import Temperature
 from ctcnet.training.uncertainty_fit import Uncertainty
 
 
-def training_data_card(data: CropDataModule) -> TrainingDataCard:
-    """What the run trains on. Reads every training image once for its hash."""
+def training_data_card(data: CropDataModule, seen_by_teacher: Collection[str] = ()) -> TrainingDataCard:
+    """What the run trains on. Reads every training image once for its hash.
+
+    Args:
+        data: of the run, after its setup.
+        seen_by_teacher: hashes of the groups that its teacher learnt from, which its model has learnt from as well.
+    """
     train = data.crops.subset(data.rows_of("train"))
     counts = train.require_targets().sum(axis=0)
     seen = np.concatenate([train.group, data.crops.group[data.rows_of("val")]])
@@ -26,7 +31,7 @@ def training_data_card(data: CropDataModule) -> TrainingDataCard:
         crops=len(train),
         groups=len(set(train.group)),
         crops_per_class={name: float(n) for name, n in zip(data.schema.classes, counts, strict=True)},
-        group_hashes=tuple(sorted(hash_group(str(group)) for group in set(seen))),
+        group_hashes=tuple(sorted({hash_group(str(group)) for group in seen} | set(seen_by_teacher))),
     )
 
 

@@ -11,7 +11,9 @@ from ctcnet.model_card import ModelCard, hash_group
 _EVALUATE = "use the model's own config.yaml and manifest, or judge it on other data with ctcnet evaluate"
 
 
-def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool, who: str = "the model") -> None:
+def check_data_of_model(
+    card: ModelCard, data: CropDataModule, *, testing: bool, who: str = "the model", fix: str = _EVALUATE
+) -> None:
     """Check that data are read, normalised and divided as they were when the model was trained.
 
     Args:
@@ -19,6 +21,7 @@ def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool,
         data: data module after its setup.
         testing: whether the test part is to be judged; none of its groups may have been seen in training.
         who: what messages call the model.
+        fix: what to do where the data are not read and divided as for the model.
 
     Raises:
         ModelPanelError: other channels or classes.
@@ -40,7 +43,7 @@ def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool,
             where=data.manifest,
             expected="{:g} um per pixel, {} px, levels '{}'".format(*trained),
             found="{:g} um per pixel, {} px, levels '{}'".format(*at_hand),
-            fix=_EVALUATE,
+            fix=fix,
         )
     own = card.normalization
     if not (_equal(own.background, data.levels.background) and _equal(own.scale, data.levels.scale)):
@@ -49,7 +52,7 @@ def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool,
             where=data.manifest,
             expected=f"background {own.background}, scale {own.scale}",
             found=f"background {data.levels.background}, scale {data.levels.scale}",
-            fix=_EVALUATE,
+            fix=fix,
         )
     seen = set(card.training_data.group_hashes)
     leaked = sorted({str(name) for name in data.crops.group[data.rows_of("test")] if hash_group(str(name)) in seen})
@@ -58,7 +61,7 @@ def check_data_of_model(card: ModelCard, data: CropDataModule, *, testing: bool,
             f"{who} saw {len(leaked)} groups of the test part in training or validation",
             where=data.manifest,
             found=", ".join(leaked[:5]),
-            fix="divide the data as in the model's config.yaml",
+            fix=fix,
         )
 
 

@@ -74,7 +74,9 @@ class ModelSelection(Callback):
                 where="selection.rule",
                 fix="set --selection.rule last, or keep groups for validation",
             )
-        self.trained_on = training_data_card(pl_module.data) if trainer.is_global_zero else None
+        teacher = pl_module.teacher
+        also_seen = () if teacher is None else teacher.group_hashes
+        self.trained_on = training_data_card(pl_module.data, also_seen) if trainer.is_global_zero else None
 
     def on_validation_end(self, trainer: Trainer, pl_module: ClassifierModule) -> None:  # pyright: ignore
         if trainer.sanity_checking or trainer.state.fn != "fit" or self.rule == "last":

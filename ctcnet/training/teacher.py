@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ctcnet.errors import ModelFileError, SettingError
+from ctcnet.errors import ModelFileError, SettingError, SplitError
+from ctcnet.model_card import ModelCard, hash_group
 from ctcnet.training.checkpoint import load_classifier
 from ctcnet.training.data_match import check_data_of_model
 
 if TYPE_CHECKING:
     from ctcnet.data.crop_data_module import CropDataModule
+
+_SAME_SPLIT = "train the teacher with this run's manifest, data settings and split"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class TeacherSettings:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise SettingError(
-                "a teacher cannot count so much",
+                "the teacher's share is out of range",
                 where="model.teacher.share",
                 expected="above 0, at most 1",
                 found=str(self.share),
@@ -82,25 +85,31 @@ class Teacher:
 
     Attributes:
         source: name and hash of the checkpoint, as plain data.
+        group_hashes: of the groups that it learnt from, see `ctcnet.model_card.hash_group`.
 
     Raises:
         ModelFileError: there is no such checkpoint, or it cannot be used.
         ModelPanelError, SettingError: it was trained for other channels, classes, scale or levels.
-        SplitError: it saw groups of the run's test part.
+        SplitError: it saw groups of the run's test part, or may have learnt from those of its validation part.
     """
 
     def __init__(self, settings: TeacherSettings, data: CropDataModule, target_prior: Tensor) -> None:
         assert settings.model is not None
         path = find_teacher(settings.model)
         predictor = load_classifier(path)
-        check_data_of_model(predictor.card, data, testing=True, who="the teacher")
+        card = predictor.card
+        check_data_of_model(card, data, testing=True, who="the teacher", fix=_SAME_SPLIT)
+        _check_validation(card, data)
         with path.open("rb") as stream:
             self.source = {"model": Path(settings.model).name, "sha256": file_digest(stream, "sha256").hexdigest()}
-        self.share = settings.share
+        self.group_hashes = card.training_data.group_hashes
+        self.share, self.temperature = settings.share, card.temperature
         self.network = predictor.network.requires_grad_(False)
-        self.temperature = predictor.card.temperature
-        stated = torch.tensor(predictor.card.training_prior, dtype=torch.float64)
-        self.shift = (target_prior.double().log() - stated.log()).float()
+        self.shift = (
+            target_prior.double().log() - torch.tensor(card.training_prior, dtype=torch.float64).log()
+        ).float()
+        augmentation = card.training_settings.get("data", {}).get("augmentation") or {}
+        self.knows_absence = augmentation.get("channel_drop", 0) > 0
 
     @torch.no_grad()
     def targets(self, x: Tensor, presence: Tensor | None, labels: Tensor) -> Tensor:
@@ -108,15 +117,34 @@ class Teacher:
 
         Args:
             x: (N, C, H, W) float, normalised and augmented, as the network that learns sees them.
-            presence: (N, C) bool, channels that it sees; None means all.
+            presence: (N, C) bool, channels that it sees; None means all. A teacher that was never trained without a
+                channel sees them all.
             labels: (N, K) float, rows add up to 1.
 
         Returns:
             (N, K) float32, rows add up to 1.
         """
-        logits = self.network.to(x.device)(x, presence).logits.float()
-        answers = torch.softmax(logits / self.temperature + self.shift.to(x.device), dim=1)
+        if self.shift.device != x.device:
+            self.network, self.shift = self.network.to(x.device), self.shift.to(x.device)
+        logits = self.network(x, presence if self.knows_absence else None).logits.float()
+        answers = torch.softmax(logits / self.temperature + self.shift, dim=1)
         return (1 - self.share) * labels + self.share * answers
+
+
+def _check_validation(card: ModelCard, data: CropDataModule) -> None:
+    """Raise SplitError where the teacher may have learnt from the run's validation groups.
+
+    A card lists the groups of training and validation together; the same training crops mean the same division.
+    """
+    seen, groups = set(card.training_data.group_hashes), sorted({str(g) for g in data.crops.group[data.rows_of("val")]})
+    shared = [group for group in groups if hash_group(group) in seen]
+    if shared and data.crops.subset(data.rows_of("train")).sha256 != card.training_data.sha256:
+        raise SplitError(
+            f"the teacher saw {len(shared)} groups of the validation part and was trained on other crops than this run",
+            where=data.manifest,
+            found=", ".join(shared[:5]),
+            fix=_SAME_SPLIT,
+        )
 
 
 def check_teacher(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
@@ -128,9 +156,9 @@ def check_teacher(before: Mapping[str, Any] | None, now: Mapping[str, Any] | Non
     hashes = [None if source is None else source["sha256"] for source in (before, now)]
     if hashes[0] != hashes[1]:
         raise SettingError(
-            "the run was taught by another network before it stopped",
+            "the teacher is not the one that the run began with",
             where="model.teacher.model",
             expected="none" if before is None else f"{before['model']}, sha256 {before['sha256']}",
             found="none" if now is None else f"{now['model']}, sha256 {now['sha256']}",
-            fix="resume with the teacher that the run began with",
+            fix="resume with the same --model.teacher.model",
         )

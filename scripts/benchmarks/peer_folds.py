@@ -50,6 +50,8 @@ class FoldRuns(NamedTuple):
         """
         path = self.out / f"{peer}_seed{seed}_fold{fold}.npz"
         if not path.is_file():
+            if teacher := peer.partition(TAUGHT_BY)[2]:
+                self.part(teacher, fold, seed)  # whose seconds are its own
             start = perf_counter()
             result = self._boosting(fold, seed) if peer == BOOSTING else self._network(peer, fold, seed)
             result["seconds"] = np.array(perf_counter() - start)
@@ -73,10 +75,7 @@ class FoldRuns(NamedTuple):
 
     def _network(self, peer: str, fold: int, seed: int) -> dict[str, np.ndarray]:
         backbone, _, teacher = peer.partition(TAUGHT_BY)
-        taught = {}
-        if teacher:
-            self.part(teacher, fold, seed)
-            taught = {"model.teacher.model": self.checkpoint(teacher, fold, seed)}
+        taught = {"model.teacher.model": self.checkpoint(teacher, fold, seed)} if teacher else {}
         overrides = {
             "data.manifest": self.manifest,
             "data.split.folds": self.folds,

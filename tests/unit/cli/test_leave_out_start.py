@@ -40,3 +40,12 @@ def test_model_tuned_from_other_weights_of_a_shipped_name_is_refused(
         _train(two_channel_card, "ctcnet-s", tmp_path, sha256)
     assert read_card(shipped_models / "ctcnet-s").weights_sha256 in str(caught.value.expected)
     assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_model_that_another_network_taught_is_refused(two_channel_card, tmp_path):
+    settings = {"data": {}, "model": {"start_from": None}, "taught_by": {"model": "large", "sha256": "ab"}}
+    card = replace(two_channel_card, training_settings=settings)
+    with pytest.raises(ModelFileError, match="taught by a network that saw every batch") as caught:
+        LeaveOneOut(card, Path("m.csv"), card.panel, None, tmp_path, "cpu")
+    assert "large" in str(caught.value.found)
+    assert not list(tmp_path.glob("*.yaml"))

@@ -67,7 +67,8 @@ def decode_tiff(content: bytes, where: Path) -> DecodedImage:
 
 
 def _check_complete(tif: tifffile.TiffFile, size: int, where: Path) -> None:
-    """Refuse a file whose pages point beyond its end or to nothing; tifffile would fill these with zeros."""
+    """Refuse a file whose pages point beyond its end or to nothing: tifffile would fill them with zeros, and take a
+    file whose next page lies beyond its end for one of fewer pages."""
     needed = 0
     for page in tif.pages:
         frame: Any = page
@@ -77,6 +78,16 @@ def _check_complete(tif: tifffile.TiffFile, size: int, where: Path) -> None:
     if needed > size:
         raise ImageError(
             "is truncated", where=where, expected=f"{needed} bytes", found=f"{size} bytes", fix="copy the file again"
+        )
+    next_page = tif.pages.next_page_offset
+    assert next_page is not None  # every page was seen
+    tif.filehandle.seek(next_page)
+    if any(tif.filehandle.read(tif.tiff.offsetsize)):
+        raise ImageError(
+            "is truncated or damaged",
+            where=where,
+            expected=f"more than {len(tif.pages)} page(s)",
+            fix="copy the file again",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,4 +277,16 @@ def test_every_cut_through_compressed_strips_is_noticed() -> None:
     for size in range(len(content) // 3, len(content)):
         with pytest.raises(CtcnetError):
             decode_tiff(content[:size], Path("cut.tif"))
+    np.testing.assert_array_equal(decode_tiff(content, Path("whole.tif")).pixels, image)
+
+
+@pytest.mark.parametrize("options", [{"ome": True}, {"imagej": True}, {"ome": True, "bigtiff": True}])
+def test_a_file_cut_before_its_second_page_is_not_taken_for_one_of_fewer_channels(options: dict[str, Any]) -> None:
+    image = np.random.default_rng(0).integers(1, 65535, (5, 64, 64)).astype(np.uint16)
+    file = BytesIO()
+    tifffile.imwrite(file, image, metadata={"axes": "CYX"}, **options)
+    content = file.getvalue()
+    for share in (0.3, 0.5, 0.9):
+        with pytest.raises(ImageError, match="truncated"):
+            decode_tiff(content[: int(len(content) * share)], Path("cut.tif"))
     np.testing.assert_array_equal(decode_tiff(content, Path("whole.tif")).pixels, image)

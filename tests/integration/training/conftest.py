@@ -89,6 +89,28 @@ def fit_options(task: Path) -> Callable[..., list[str]]:
     return lambda run_dir, *more: ["fit", "--config", str(task / "config.yaml"), "--run_dir", str(run_dir), *more]
 
 
+@pytest.fixture
+def stop_fit(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
+    """Runs a fit that fails at step 8, after it wrote last.ckpt."""
+    from ctcnet.training.command_line import main
+    from ctcnet.training.model_selection import ModelSelection
+
+    save = ModelSelection._save_last
+
+    def save_and_stop(self: ModelSelection, trainer) -> None:
+        save(self, trainer)
+        if trainer.global_step == 8:
+            raise RuntimeError("stopped")
+
+    def fit(options: list[str]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(ModelSelection, "_save_last", save_and_stop)
+            with pytest.raises(RuntimeError, match="stopped"):
+                main(options)
+
+    return fit
+
+
 @pytest.fixture(scope="session")
 def start() -> Callable[[list[str]], subprocess.Popen]:
     """Starts training in a process of its own, on the CPU with one thread."""

@@ -82,25 +82,14 @@ def test_frozen_parts_stay_bit_by_bit(fit_options, tmp_path, shipped_models, fre
 
 
 def test_stopped_run_resumes_exactly_without_its_start(
-    fit_options: Callable, tmp_path: Path, shipped_models: Path, monkeypatch: pytest.MonkeyPatch
+    fit_options: Callable, tmp_path: Path, shipped_models: Path, stop_fit: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ctcnet.training import shipped_weights
-    from ctcnet.training.model_selection import ModelSelection
 
     more = (*START, "--model.freeze", "stem", "--trainer.max_epochs", "2", "--selection.save_every_n_steps", "2")
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(fit_options(whole, *more)) == 0
-    save = ModelSelection._save_last
-
-    def save_and_stop(self: ModelSelection, trainer) -> None:
-        save(self, trainer)
-        if trainer.global_step == 8:
-            raise RuntimeError("stopped")
-
-    monkeypatch.setattr(ModelSelection, "_save_last", save_and_stop)
-    with pytest.raises(RuntimeError, match="stopped"):
-        main(fit_options(stopped, *more))
-    monkeypatch.setattr(ModelSelection, "_save_last", save)
+    stop_fit(fit_options(stopped, *more))
     monkeypatch.setattr(shipped_weights, "resource_dir", lambda kind: tmp_path)
     assert main(fit_options(stopped, *more, "--ckpt_path", "last")) == 0
     first, second = _last(whole), _last(stopped)

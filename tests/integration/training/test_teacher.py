@@ -17,7 +17,6 @@ from ctcnet.training.checkpoint import card_of, load_classifier, read_checkpoint
 from ctcnet.training.command_line import main, run
 from ctcnet.training.losses import ImbalanceLoss
 from ctcnet.training.metrics_table import read_metrics
-from ctcnet.training.model_selection import ModelSelection
 
 pytestmark = pytest.mark.integration
 
@@ -107,21 +106,11 @@ def test_run_is_taught_and_says_by_whom(fit_options, teacher, tmp_path):
     assert main(["validate", *fit_options(taught, "--model.teacher.model", "gone")[1:]]) == 0
 
 
-def test_stopped_run_resumes_exactly_and_with_its_teacher_alone(fit_options, teacher, tmp_path, monkeypatch, capfd):
+def test_stopped_run_resumes_exactly_and_with_its_teacher_alone(fit_options, teacher, tmp_path, stop_fit, capfd):
     options = (*TAUGHT, "--model.teacher.model", str(teacher))
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(fit_options(whole, *options)) == 0
-    save = ModelSelection._save_last
-
-    def save_and_stop(self: ModelSelection, trainer) -> None:
-        save(self, trainer)
-        if trainer.global_step == 8:
-            raise RuntimeError("stopped")
-
-    monkeypatch.setattr(ModelSelection, "_save_last", save_and_stop)
-    with pytest.raises(RuntimeError, match="stopped"):
-        main(fit_options(stopped, *options))
-    monkeypatch.setattr(ModelSelection, "_save_last", save)
+    stop_fit(fit_options(stopped, *options))
     for other in ((), ("--model.teacher.model", str(whole))):
         assert main(fit_options(stopped, *TAUGHT, *other, "--ckpt_path", "last")) == 2
         assert "not the one that the run began with" in capfd.readouterr().err

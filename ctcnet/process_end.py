@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-INTERRUPTED, READER_GONE, NOT_WRITTEN = 130, 141, 2
+INTERRUPTED, READER_GONE, TERMINATED, NOT_WRITTEN = 130, 141, 143, 2
 
 
 def run_to_end(run: Callable[[], int]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ class CropDataModule(LightningDataModule):
             assumed_pixel_size_um=self.assumed_pixel_size_um,
             labelled=True,
         )
-        self.part = divide(crops, self.split)
+        self.part = divide(crops, self.split, self.manifest)
         self._crops = crops
         self._print_parts()
         self.levels = self._make_levels()
@@ -207,9 +208,17 @@ class CropDataModule(LightningDataModule):
     @rank_zero_only
     def write_splits(self, path: Path) -> None:
         """Write the part of every group as CSV with the columns group and split."""
+        path.write_text(self._division(), encoding="utf-8")
+
+    @property
+    def division_sha256(self) -> str:
+        """Hash of which group is in which part."""
+        return sha256(self._division().encode()).hexdigest()
+
+    def _division(self) -> str:
         pairs = sorted(set(zip(map(str, self.crops.group), map(str, self.part), strict=True)))
         lines = ["group,split", *(f"{_quoted(group)},{part}" for group, part in pairs)]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return "\n".join(lines) + "\n"
 
 
 class PartReader:

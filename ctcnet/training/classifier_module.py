@@ -23,7 +23,7 @@ from ctcnet.networks.levels import InputLevels
 from ctcnet.normalization import normalize
 from ctcnet.training.averaging import averaged_copy, update_average
 from ctcnet.training.checkpoint import CARD_KEY, check_weights
-from ctcnet.training.data_match import check_data_of_model
+from ctcnet.training.data_match import check_data_of_model, check_division
 from ctcnet.training.losses import DecisionPrior, ImbalanceLoss, LossSettings
 from ctcnet.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from ctcnet.training.scarce_classes import scarce_class_warnings
@@ -37,6 +37,8 @@ START_KEY = "ctcnet_start"
 """Entry of a checkpoint that says what the run started from."""
 TEACHER_KEY = "ctcnet_teacher"
 """Entry of a checkpoint that says which network teaches the run."""
+DIVISION_KEY = "ctcnet_division"
+"""Entry of a checkpoint with the hash of which group is in which part."""
 
 
 class Answers(NamedTuple):
@@ -204,7 +206,9 @@ class ClassifierModule(LightningModule):
         return None if self.teacher is None else self.teacher.source
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the run started from, which a resumed one does not read again, and its teacher, which it does."""
+        """Keep how the run divides its groups, what it started from, which a resumed one does not read again, and its
+        teacher, which it does."""
+        checkpoint[DIVISION_KEY] = self.data.division_sha256
         if self.started_from is not None:
             checkpoint[START_KEY] = self.started_from
         if self._taught_by is not None:
@@ -215,6 +219,7 @@ class ClassifierModule(LightningModule):
         self.started_from = checkpoint.get(START_KEY)
         if CARD_KEY not in checkpoint:
             check_weights(checkpoint["state_dict"], self.state_dict(), "checkpoint")
+            check_division(checkpoint.get(DIVISION_KEY), self.data)
             if self.trainer.state.fn == TrainerFn.FITTING:
                 check_teacher(checkpoint.get(TEACHER_KEY), self._taught_by)
             return

@@ -17,9 +17,11 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.errors import CtcnetError, ModelFileError, OutputError, SettingError, memory_errors
+from ctcnet.process_end import INTERRUPTED, TERMINATED
 from ctcnet.resources import find_config
 from ctcnet.settings_file import read_yaml_mapping
 from ctcnet.training.checkpoint import CARD_KEY, card_of, read_checkpoint
@@ -236,7 +238,7 @@ def run(args: list[str] | None = None) -> TrainingCommandLine:
 
 def main(args: list[str] | None = None) -> int:
     """Run the command line; 0 on success, 2 after a message where an input, a setting or an output was wrong, or memory
-    too small."""
+    too small; 130 or 143 where it was interrupted or asked to end (SIGTERM)."""
     try:
         run(args)
     except (CtcnetError, MisconfigurationException) as error:
@@ -245,9 +247,10 @@ def main(args: list[str] | None = None) -> int:
     except memory_errors() as cause:
         print(f"error: there is not enough memory ({cause}); give a smaller --data.batch_size", file=sys.stderr)
         return 2
-    except SystemExit as stop:  # Lightning turns Ctrl-C into one
-        if not isinstance(stop.__context__, KeyboardInterrupt):
+    except SystemExit as stop:  # Lightning turns Ctrl-C and SIGTERM into one
+        terminated = isinstance(stop, SIGTERMException)
+        if not (terminated or isinstance(stop.__context__, KeyboardInterrupt)):
             raise
         print("interrupted; a run with a last.ckpt goes on with --ckpt_path last", file=sys.stderr)
-        return 130
+        return TERMINATED if terminated else INTERRUPTED
     return 0

@@ -6,7 +6,9 @@ import numpy as np
 
 from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.errors import ModelPanelError, SettingError, SplitError
+from ctcnet.labels import LabelSchema
 from ctcnet.model_card import ModelCard, hash_group
+from ctcnet.panel import Panel
 
 _EVALUATE = "use the model's own config.yaml and manifest, or judge it on other data with ctcnet evaluate"
 
@@ -24,15 +26,16 @@ def check_data_of_model(
         fix: what to do where the data are not read and divided as for the model.
 
     Raises:
-        ModelPanelError: other channels or classes.
+        ModelPanelError: other channels, roles, bits or classes.
         SettingError: another scale, crop size or levels.
         SplitError: groups of the test part were seen in training or validation.
     """
-    if card.panel.markers != data.panel.markers or card.labels.classes != data.schema.classes:
+    expected, found = (_channels_and_classes(*both) for both in ((card.panel, card.labels), (data.panel, data.schema)))
+    if expected != found:
         raise ModelPanelError(
             f"{who} was trained for other channels or classes",
-            expected=f"{', '.join(card.panel.markers)}; {', '.join(card.labels.classes)}",
-            found=f"{', '.join(data.panel.markers)}; {', '.join(data.schema.classes)}",
+            expected=expected,
+            found=found,
             fix=f"give the panel and the labels that {who} was trained with",
         )
     trained = (card.pixel_size_um, card.crop_size_px, card.normalization.mode)
@@ -63,6 +66,31 @@ def check_data_of_model(
             found=", ".join(leaked[:5]),
             fix=fix,
         )
+
+
+def check_division(before: str | None, data: CropDataModule) -> None:
+    """Refuse an unfinished run where its groups are divided otherwise than before.
+
+    Args:
+        before: hash of the division, see `CropDataModule.division_sha256`; None in checkpoints of older versions, which
+            do not say.
+        data: data module after its setup.
+
+    Raises:
+        SplitError: groups were added, taken away or put into another part: what was learnt from would be tested.
+    """
+    if before is not None and before != data.division_sha256:
+        raise SplitError(
+            "groups are not divided into training, validation and test as when the run began",
+            where=data.manifest,
+            fix="give the manifest, split and seed that the run began with (its splits.csv), or train in another "
+            "--run_dir with --model.start_from",
+        )
+
+
+def _channels_and_classes(panel: Panel, labels: LabelSchema) -> str:
+    channels = ", ".join(f"{channel.marker} ({channel.role})" for channel in panel.channels)
+    return f"{channels}, {panel.bit_depth} bit; {', '.join(labels.classes)}"
 
 
 def _equal(stated: tuple[float, ...] | None, found: np.ndarray | None) -> bool:

@@ -20,7 +20,7 @@ from ctcnet.training.card_of_run import make_card, training_data_card
 from ctcnet.training.checkpoint import card_of, network_from, read_checkpoint, whole_checkpoint, write_model
 from ctcnet.training.classifier_module import ClassifierModule, say
 from ctcnet.training.scores import validation_scores
-from ctcnet.training.temperature import Temperature, fit_temperature, log_loss, prior_weights
+from ctcnet.training.temperature import UNFINISHED, Temperature, fit_temperature, log_loss, prior_weights
 from ctcnet.training.uncertainty_fit import Uncertainty, ValidationAnswers, fit_uncertainty, not_fitted
 from ctcnet.uncertainty import typical_features
 
@@ -85,7 +85,7 @@ class ModelSelection(Callback):
         loss = float(trainer.callback_metrics["val_log_loss"])
         if math.isnan(self.best_score) or (score, -loss) > (self.best_score, -self.best_loss):
             self.best_score, self.best_loss, self.waited = score, loss, 0
-            self._write_best(trainer, pl_module, _biased(pl_module), Calibration(Temperature(1.0, None)))
+            self._write_best(trainer, pl_module, _biased(pl_module), Calibration(UNFINISHED))
             return
         self.waited += 1
         if self.patience_epochs is not None and self.waited >= self.patience_epochs:

@@ -19,6 +19,7 @@ from ctcnet.errors import ModelFileError, SettingError, SplitError
 from ctcnet.model_card import ModelCard, hash_group
 from ctcnet.training.checkpoint import load_classifier
 from ctcnet.training.data_match import check_data_of_model
+from ctcnet.training.temperature import UNFINISHED
 
 if TYPE_CHECKING:
     from ctcnet.data.crop_data_module import CropDataModule
@@ -88,7 +89,7 @@ class Teacher:
         group_hashes: of the groups that it learnt from, see `ctcnet.model_card.hash_group`.
 
     Raises:
-        ModelFileError: there is no such checkpoint, or it cannot be used.
+        ModelFileError: there is no such checkpoint, its training was not finished, or it cannot be used.
         ModelPanelError, SettingError: it was trained for other channels, classes, scale or levels.
         SplitError: it saw groups of the run's test part, or may have learnt from those of its validation part.
     """
@@ -98,6 +99,10 @@ class Teacher:
         path = find_teacher(settings.model)
         predictor = load_classifier(path)
         card = predictor.card
+        if UNFINISHED.note in card.limits:
+            raise ModelFileError(
+                "the teacher's training was not finished", where=path, fix="resume it with --ckpt_path last"
+            )
         check_data_of_model(card, data, testing=True, who="the teacher", fix=_SAME_SPLIT)
         _check_validation(card, data)
         with path.open("rb") as stream:

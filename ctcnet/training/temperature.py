@@ -19,6 +19,12 @@ class Temperature(NamedTuple):
     note: str | None
 
 
+UNFINISHED = Temperature(
+    1.0, "Training was not finished: these are the best weights so far, and their probabilities are not calibrated."
+)
+"""Of weights that are kept while training goes on."""
+
+
 def prior_weights(targets: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Weight of each crop that makes the classes as frequent as `prior` says: float64 (N,), mean 1.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ctcnet.training.checkpoint import ATYPICALITY_KEY
+from ctcnet.training.checkpoint import ATYPICALITY_KEY, load_classifier
 from ctcnet.training.command_line import main
 from ctcnet.training.metrics_table import read_metrics
 
@@ -97,3 +97,39 @@ def test_every_saved_step_resumes_alike(
         assert torch.load(run_dir / "last.ckpt", weights_only=True)["global_step"] == stop_at
         assert main(fit_options(run_dir, *EPOCHS, "--ckpt_path", "last")) == 0
         assert_bit_equal(run_dir / "last.ckpt", uninterrupted / "last.ckpt")
+
+
+def test_groups_that_are_divided_otherwise_are_not_gone_on_with(
+    fit_options: Callable, task: Path, tmp_path: Path, stop_fit: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Groups that were learnt from would else be tested."""
+    run_dir, last = tmp_path / "run", ("--ckpt_path", "last")
+    stop_fit(fit_options(run_dir, *EPOCHS))
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    head, *rows = (task / "manifest.csv").read_text().replace(",g11,", ",g12,").splitlines()
+    more = tmp_path / "other_groups.csv"
+    more.write_text("\n".join([head, *(f"{task}/{row}" for row in rows)]) + "\n")
+    for changed in (("--data.split.seed", "5"), ("--data.manifest", str(more))):
+        assert main(fit_options(run_dir, *EPOCHS, *changed, *last)) == 2
+        assert "not divided into training, validation and test as when the run began" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
+    assert main(["test", *fit_options(run_dir, "--data.split.seed", "5", *last)[1:]]) == 2
+    assert main(fit_options(run_dir, *EPOCHS, *last)) == 0
+
+
+def test_run_that_is_asked_to_end_says_so_and_its_model_too(
+    fit_options: Callable, start: Callable, task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "ended"
+    process = start(fit_options(run_dir, "--trainer.max_epochs", "500"))
+    deadline = time.monotonic() + 120
+    while not (run_dir / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert b"goes on with --ckpt_path last" in error
+    assert any("not finished" in limit for limit in load_classifier(run_dir / "best.ckpt").card.limits)
+    teach = ("--model.teacher.model", str(run_dir))
+    assert main(fit_options(tmp_path / "taught", *teach)) == 2
+    assert "the teacher's training was not finished" in capsys.readouterr().err

@@ -104,12 +104,20 @@ def test_validate_gives_the_figures_of_the_card(
         (("validate", "--data.normalization=per_crop"), "levels 'per_crop'"),
         (("validate", "--data.pixel_size_um=0.5"), "0.5 um per pixel"),
         (("validate", "--data.split.leave_out=batch=b0"), "other levels"),
+        (("validate", "--data.panel=OTHER_ROLES.yaml"), "CK (leukocyte)"),
+        (("validate", "--data.panel=OTHER_BITS.yaml"), "16 bit"),
         (("test",), "no crops to test on"),
         (("test", "--data.split.leave_out=batch=b0", "--data.normalization=fixed"), "other levels"),
     ],
 )
-def test_model_is_not_judged_on_other_data(arguments: tuple[str, ...], message: str, run_dir: Path, capsys) -> None:
-    verb, *options = arguments
+def test_model_is_not_judged_on_other_data(
+    arguments: tuple[str, ...], message: str, run_dir: Path, tmp_path: Path, capsys
+) -> None:
+    panel = Path("configs/panels/ctc5.yaml").read_text()
+    swapped = panel.replace("role: epithelial", "role: x").replace("role: leukocyte", "role: epithelial")
+    (tmp_path / "OTHER_ROLES.yaml").write_text(swapped.replace("role: x", "role: leukocyte"))
+    (tmp_path / "OTHER_BITS.yaml").write_text(panel.replace("bit_depth: 12", "bit_depth: 16"))
+    verb, *options = (word.replace("OTHER", f"{tmp_path}/OTHER") for word in arguments)
     assert main([verb, "--config", str(run_dir / "config.yaml"), *options]) == 2
     assert message in capsys.readouterr().err
 

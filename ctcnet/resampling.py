@@ -8,6 +8,9 @@ import numpy as np
 
 from ctcnet.errors import SettingError
 
+DEFAULT_CROP_SIZE_PX = 64
+"""Side of a model's crops where nothing else is asked for."""
+
 MOST_CROP_SIZE_PX = 2048
 """Largest side of a crop that is offered; the interpolation weights grow with its square."""
 

@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from ctcnet.resampling import DEFAULT_CROP_SIZE_PX
+
 PLAIN_WIDTH = 140
 """Characters in a line of the table where the output is no terminal."""
 
@@ -25,6 +27,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--pixel-size-um", type=float, metavar="U", help="um per pixel of images that do not state it themselves"
     )
+    parser.add_argument(
+        "--crop-size-px", type=int, default=DEFAULT_CROP_SIZE_PX, metavar="S", help="of the model; default: 64"
+    )
+    parser.add_argument(
+        "--model-pixel-size-um",
+        type=float,
+        metavar="U",
+        help="um per pixel of the model; default: the panel's, else the images' own",
+    )
     parser.add_argument("--unlabelled", action="store_true", help="the crops are to be classified, not trained on")
     parser.add_argument("--json", metavar="FILE", help="write all findings as JSON; - for standard output, no table")
     parser.add_argument("--overwrite", action="store_true", help="replace the JSON file if it exists")
@@ -37,19 +48,22 @@ def run(args: argparse.Namespace) -> int:
 
     from ctcnet.crops.check_table import print_report, report_to_dict
     from ctcnet.crops.checks import check_crops
+    from ctcnet.crops.source_kind import check_not_read
     from ctcnet.labels import load_schema
-    from ctcnet.output import check_not_input, check_output, new_output_file
+    from ctcnet.output import check_output, new_output_file
     from ctcnet.panel import load_panel
 
     json_file = None if args.json in (None, "-") else str(args.json)
     if json_file is not None:
         check_output(json_file, overwrite=args.overwrite)
-        check_not_input(json_file, args.source)
+        check_not_read(json_file, args.source)
     report = check_crops(
         args.source,
         load_panel(args.panel) if args.panel else None,
         load_schema(args.labels) if args.labels else None,
         assumed_pixel_size_um=args.pixel_size_um,
+        pixel_size_um=args.model_pixel_size_um,
+        crop_size_px=args.crop_size_px,
         labelled=not args.unlabelled,
     )
     text = json.dumps(report_to_dict(report, args.source), indent=2) + "\n"

@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Classify, write the table and print how many crops fell to each class."""
     from ctcnet.cli.prediction_table import ENDINGS, prediction_table, table_metadata, write_table
     from ctcnet.crops import read_crops
+    from ctcnet.crops.source_kind import check_not_read
     from ctcnet.runtime import classify_crops
 
     if args.output.suffix not in ENDINGS:
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         )
     model_path = find_model(args.model)
     check_output(args.output, overwrite=args.overwrite)
-    check_not_input(args.output, args.input, model_path)
+    check_not_input(args.output, model_path)
+    check_not_read(args.output, args.input)
     served = served_panel(model_path, args.panel, args.input)
     predictor = load_predictor(model_path, args.device, args.threads, served)
     panel = panel_of_images(args.panel, args.input, predictor.card)

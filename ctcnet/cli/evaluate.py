@@ -151,6 +151,8 @@ def print_headlines(evaluation: Evaluation, output: Path) -> None:
         print("The figures are those of probabilities restated by --prior, on crops of this set's own mix of classes.")
     if metrics["seen_groups_left_out"]:
         print(f"{metrics['seen_groups_left_out']} groups that the model saw were left out.")
+    if metrics["data"]["groups_are_file_names"] and not metrics["leave_out"]:
+        print("note: the groups are file names, so that whether the model saw these cells or patients is not known")
     for reason in (metrics["intervals_method"].get("reason"), metrics["intervals_method"].get("note")):
         if reason:
             print(f"intervals: {reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-DEFAULT_CROP_SIZE_PX = 64
+from ctcnet.resampling import DEFAULT_CROP_SIZE_PX
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -9,12 +9,18 @@ import numpy as np
 
 from ctcnet.crops.finding import Finding
 from ctcnet.crops.labelled_crops import LabelledCrops
+from ctcnet.crops.packing import check_crop_scale
 from ctcnet.crops.pixel_checks import check_pixels
 from ctcnet.crops.reading import scan_crops
-from ctcnet.crops.splits import absent_classes
+from ctcnet.crops.splits import absent_classes, split_groups
 from ctcnet.errors import LabelError, ManifestError, SplitError
 from ctcnet.labels import LabelSchema
 from ctcnet.panel import Panel
+from ctcnet.resampling import DEFAULT_CROP_SIZE_PX
+
+SHIPPED_CONFIGURATION = "configs/five_class.yaml"
+VAL_FRACTION, TEST_FRACTION, SPLIT_SEED = 0.15, 0.2, 0
+"""How the shipped configuration divides groups where no split is given."""
 
 
 class CheckReport(NamedTuple):
@@ -40,16 +46,22 @@ def check_crops(
     *,
     assumed_pixel_size_um: float | None = None,
     labelled: bool = True,
+    pixel_size_um: float | None = None,
+    crop_size_px: int = DEFAULT_CROP_SIZE_PX,
 ) -> CheckReport:
     """Find every problem of a manifest, folder or store: its table, its labels and groups, and each crop's pixels.
 
     Args:
         source, panel, schema, assumed_pixel_size_um: as in `read_crops`.
         labelled: whether the crops are for training (or evaluation) and need labels and groups.
+        pixel_size_um: micrometres per pixel of the model that the crops are for; None takes the panel's as `fit` does,
+            else each image's own as `pack` does.
+        crop_size_px: side of that model's crops.
 
     Raises:
         ManifestError, SettingError: there is no such source, or an argument is wrong.
     """
+    check_crop_scale(pixel_size_um, crop_size_px)
     scanned = scan_crops(source, panel, schema, assumed_pixel_size_um=assumed_pixel_size_um, labelled=labelled)
     findings = list(scanned.findings)
     if scanned.crops is not None:
@@ -57,7 +69,8 @@ def check_crops(
         findings += _check_levels(scanned.crops, source)
         if labelled:
             findings += _check_classes(scanned.crops, source)
-        findings += check_pixels(scanned.crops)
+        model_um = scanned.crops.panel.pixel_size_um if pixel_size_um is None else pixel_size_um
+        findings += check_pixels(scanned.crops, model_um, crop_size_px)
     findings.sort(key=lambda finding: finding.severity != "error")
     return CheckReport(0 if scanned.crops is None else len(scanned.crops), findings)
 
@@ -85,12 +98,76 @@ def _check_classes(crops: LabelledCrops, source: str | Path) -> list[Finding]:
                 found=f"{int(rows.sum())} crop(s) in '{in_groups[0]}'",
             )
             findings.append(Finding("class_with_one_group", error))
-    return findings + _check_given_splits(crops, source)
+    if (crops.split != "").any():
+        findings += _check_given_splits(crops, source)
+        return findings + _check_weights(crops, crops.split == "train", source)
+    if not crops.targets.any() or len(groups) < 2 or (crops.group == "").any():
+        return findings + _check_weights(crops, np.ones(len(crops), dtype=bool), source)  # the rest is said already
+    return findings + _check_drawn_splits(crops, crops.targets, crops.schema, source)
+
+
+def _check_drawn_splits(
+    crops: LabelledCrops, targets: np.ndarray, schema: LabelSchema, source: str | Path
+) -> list[Finding]:
+    """Divide the groups as a fit of the shipped configuration does, and look at what it would train on."""
+    try:
+        train = _drawn_splits(crops.group, targets, schema, source) == "train"
+    except SplitError as error:
+        everything = np.ones(len(crops), dtype=bool)
+        return [Finding("indivisible_groups", error), *_check_weights(crops, everything, source)]
+    return _check_weights(crops, train, source)
+
+
+def _drawn_splits(group: np.ndarray, targets: np.ndarray, schema: LabelSchema, source: str | Path) -> np.ndarray:
+    """Part of each crop, object (N,), as the shipped configuration divides the groups.
+
+    Classes without crops are left aside, since they are a finding of their own.
+
+    Raises:
+        SplitError: they cannot be divided so.
+    """
+    held = np.flatnonzero(targets.any(axis=0))
+    try:
+        return split_groups(
+            group,
+            targets[:, held],
+            val_fraction=VAL_FRACTION,
+            test_fraction=TEST_FRACTION,
+            seed=SPLIT_SEED,
+            class_names=[schema.classes[number] for number in held],
+        )
+    except SplitError as error:
+        raise SplitError(
+            f"{error.what}, as {SHIPPED_CONFIGURATION} asks",
+            where=source,
+            expected=error.expected,
+            found=error.found,
+            fix="add groups, or fit without a test part (--data.split.test_fraction 0)",
+        ) from error
+
+
+def _check_weights(crops: LabelledCrops, train: np.ndarray, source: str | Path) -> list[Finding]:
+    """Findings for classes whose crops to train on (bool (N,)) all have the weight 0."""
+    if crops.targets is None or crops.schema is None or not crops.weight.any():
+        return []
+    targets, weight = crops.targets[train], crops.weight[train]
+    findings = []
+    for number, name in enumerate(crops.schema.classes):
+        rows = targets[:, number] > 0
+        if rows.any() and not weight[rows].any():
+            error = LabelError(
+                f"every crop to train on of class '{name}' has the weight 0",
+                where=source,
+                found=f"{int(rows.sum())} crop(s)",
+                fix="give crops of each class a weight above 0",
+            )
+            findings.append(Finding("class_without_weight", error))
+    return findings
 
 
 def _check_given_splits(crops: LabelledCrops, source: str | Path) -> list[Finding]:
     parts = set(crops.split) - {""}
-    if not parts or crops.targets is None or crops.schema is None:
+    if crops.targets is None or crops.schema is None:
         return []
     findings = []
     for part in ("train", "val"):

@@ -90,7 +90,7 @@ class FileSource:
             return resample_crop(image.pixels, 1.0, 1.0, crop_size_px)
         if np.isnan(size_um):
             raise no_pixel_size(self.file(row))
-        _refuse_frame(image.pixels.shape, size_um, crop_size_px * pixel_size_um, self.file(row))
+        refuse_frame(image.pixels.shape, size_um, crop_size_px * pixel_size_um, self.file(row))
         return resample_crop(image.pixels, size_um, pixel_size_um, crop_size_px)
 
     def pixel_sizes(self, rows: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ class FileSource:
         return [file_digest(files_of_crop(self.file(int(row)), self.panel)) for row in rows]
 
 
-def _refuse_frame(shape: tuple[int, ...], size_um: float, field_um: float, where: Path) -> None:
+def refuse_frame(shape: tuple[int, ...], size_um: float, field_um: float, where: Path) -> None:
     """Raise ImageError for a frame where a crop is wanted: all but its centre would be left unseen without a word."""
     height, width = shape[-2:]
     if min(height, width) * size_um <= MOST_FIELDS * field_um:

@@ -13,12 +13,17 @@ from ctcnet.errors import ManifestError, SettingError, SplitError
 
 
 def folds_of_groups(
-    group: np.ndarray, targets: np.ndarray, folds: int, seed: int, class_names: Sequence[str] | None = None
+    group: np.ndarray,
+    targets: np.ndarray,
+    folds: int,
+    seed: int,
+    class_names: Sequence[str] | None = None,
+    where: str | Path | None = None,
 ) -> np.ndarray:
     """Divide groups into folds of equal size with the classes spread evenly.
 
     Args:
-        group, targets, class_names: as in `split_groups`.
+        group, targets, class_names, where: as in `split_groups`.
         folds: number of folds, 2 or more.
         seed: as in `split_groups`.
 
@@ -32,22 +37,28 @@ def folds_of_groups(
     """
     if folds < 2:
         raise SettingError("too few folds", expected="2 or more", found=str(folds))
-    row_groups, names, counts = group_counts(group, targets)
+    row_groups, names, counts = group_counts(group, targets, where)
     if len(names) < folds:
-        raise SplitError(f"{len(names)} groups cannot make {folds} folds", fix="ask for fewer folds")
+        raise SplitError(f"{len(names)} groups cannot make {folds} folds", where=where, fix="ask for fewer folds")
     fold = best_division(counts, np.full(folds, 1 / folds), seed)[row_groups]
-    check_folds(fold, targets, class_names)
+    check_folds(fold, targets, class_names, where)
     return fold
 
 
-def check_folds(fold: np.ndarray, targets: np.ndarray, class_names: Sequence[str] | None = None) -> None:
-    """Raise SplitError when a class has rows in one fold only."""
+def check_folds(
+    fold: np.ndarray,
+    targets: np.ndarray,
+    class_names: Sequence[str] | None = None,
+    where: str | Path | None = None,
+) -> None:
+    """Raise SplitError when a class has rows in one fold only; arguments as in `split_groups`."""
     names = class_names_or_numbers(class_names, targets)
     for number, name in enumerate(names):
         present = np.unique(fold[targets[:, number] > 0])
         if len(present) == 1:
             raise SplitError(
                 f"class '{name}' has all its crops in fold {present[0]}, so that it is absent from training there",
+                where=where,
                 expected="crops of at least two groups, in two folds",
                 fix="add groups with this class, or use another seed",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
@@ -22,12 +23,19 @@ def class_names_or_numbers(class_names: Sequence[str] | None, targets: np.ndarra
     return list(class_names) if class_names else [f"class {number}" for number in range(targets.shape[1])]
 
 
-def group_counts(group: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number of each row's group, names of the groups, and their crops per class, float64 (G, K)."""
+def group_counts(
+    group: np.ndarray, targets: np.ndarray, where: str | Path | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number of each row's group, names of the groups, and their crops per class, float64 (G, K).
+
+    Raises:
+        SplitError: a row has no group; names `where`, the manifest.
+    """
     without = int((group == "").sum())
     if without:
         raise SplitError(
             f"{without} of {len(group)} crops have no group",
+            where=where,
             fix="fill the manifest's column 'group' with the patient or sample that a crop comes from",
         )
     names, row_groups = np.unique(group.astype(str), return_inverse=True)

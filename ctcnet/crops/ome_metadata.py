@@ -19,7 +19,7 @@ def read_ome_xml(text: str, where: str | Path) -> tuple[list[str] | None, float 
         where: file, for messages.
 
     Returns:
-        names, or None where not every channel has one; micrometres per pixel, or None where not stated.
+        names, or None where not every channel has one of its own; micrometres per pixel, or None where not stated.
 
     Raises:
         ImageError: the XML is malformed, declares entities, or its pixels are not square.
@@ -39,8 +39,17 @@ def read_ome_xml(text: str, where: str | Path) -> tuple[list[str] | None, float 
     pixels = root.find(".//{*}Image/{*}Pixels")
     if pixels is None:
         return None, None
-    names = [channel.get("Name") or "" for channel in pixels.findall("{*}Channel")]
-    return (names if names and all(names) else None), _pixel_size_um(pixels, where)
+    return _channel_names(pixels), _pixel_size_um(pixels, where)
+
+
+def _channel_names(pixels: ElementTree.Element) -> list[str] | None:
+    """Names of the channels; None where one has no name, or where one name stands for several samples of a pixel, as in
+    an image with the axes YXC, whose samples OME-XML cannot name one by one."""
+    channels = pixels.findall("{*}Channel")
+    names = [channel.get("Name") or "" for channel in channels]
+    samples = [channel.get("SamplesPerPixel", "1") for channel in channels]
+    named_together = any(text.isdecimal() and int(text) > 1 for text in samples)
+    return names if names and all(names) and not named_together else None
 
 
 def _pixel_size_um(pixels: ElementTree.Element, where: str | Path) -> float | None:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from ctcnet import __version__
 from ctcnet.crops.file_source import mixed_dtypes
 from ctcnet.crops.labelled_crops import LabelledCrops, training_data_hash
-from ctcnet.crops.source_kind import STORE_FILE
-from ctcnet.crops.store import INDEX_FILE, PIXELS_FILE, StoreHeader, header_to_dict
+from ctcnet.crops.source_kind import INDEX_FILE, PIXELS_FILE, STORE_FILE
+from ctcnet.crops.store import StoreHeader, header_to_dict
 from ctcnet.errors import ImageError, ManifestError, SettingError
 from ctcnet.output import check_output, new_output_dir
 from ctcnet.progress import track
@@ -49,6 +49,20 @@ def common_pixel_size_um(crops: LabelledCrops) -> float:
     return float(sizes_um[0])
 
 
+def check_crop_scale(pixel_size_um: float | None, crop_size_px: int) -> None:
+    """Raise SettingError where crops cannot be of a scale (um per pixel, None where not fixed) or of a side in px."""
+    if not 4 <= crop_size_px <= MOST_CROP_SIZE_PX:
+        raise SettingError(
+            "the crop size is impossible", expected=f"4 to {MOST_CROP_SIZE_PX} px", found=f"{crop_size_px} px"
+        )
+    if pixel_size_um is not None and not 1e-3 <= pixel_size_um < 100:
+        raise SettingError(
+            "the pixel size of the model's crops is impossible",
+            expected="micrometres per pixel, 0.001 or more, below 100",
+            found=f"{pixel_size_um:g}",
+        )
+
+
 def pack_crops(
     crops: LabelledCrops, out: str | Path, *, pixel_size_um: float | None, crop_size_px: int, overwrite: bool = False
 ) -> Path:
@@ -71,16 +85,7 @@ def pack_crops(
         SettingError: a size is not positive.
     """
     check_output(out, overwrite=overwrite, made_with=STORE_FILE)
-    if not 4 <= crop_size_px <= MOST_CROP_SIZE_PX:
-        raise SettingError(
-            "the store's crop size is impossible", expected=f"4 to {MOST_CROP_SIZE_PX} px", found=f"{crop_size_px} px"
-        )
-    if pixel_size_um is not None and not 1e-3 <= pixel_size_um < 100:
-        raise SettingError(
-            "the store's pixel size is impossible",
-            expected="micrometres per pixel, 0.001 or more, below 100",
-            found=f"{pixel_size_um:g}",
-        )
+    check_crop_scale(pixel_size_um, crop_size_px)
     size_um = common_pixel_size_um(crops) if pixel_size_um is None else float(pixel_size_um)
     with new_output_dir(out, overwrite=overwrite, made_with=STORE_FILE) as folder:
         dtype, pixels_sha256 = _write_pixels(crops, folder / PIXELS_FILE, size_um, crop_size_px)

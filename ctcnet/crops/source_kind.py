@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ctcnet.errors import ManifestError
+from ctcnet.output import check_not_input
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
 STORE_FILE = "store.json"
+PIXELS_FILE = "crops.npy"
+INDEX_FILE = "index.parquet"
 MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
 SIMULATION_FILE = "simulation.json"
 """Stands beside the manifest of simulated crops."""
@@ -45,6 +50,8 @@ def manifest_in(source: Path) -> tuple[Path, tuple[str, ...]]:
 def images_below(folder: Path) -> list[str]:
     """Paths of the images in a folder and those below it, relative to it with '/', sorted; hidden ones left out.
 
+    Links to folders are followed.
+
     Raises:
         ManifestError: there are none, or it is no folder.
     """
@@ -55,16 +62,52 @@ def images_below(folder: Path) -> list[str]:
             expected="a manifest, a folder of crops, or a packed store",
             fix="check the path",
         )
-    found = []
-    for file in folder.rglob("*"):
-        relative = file.relative_to(folder)
-        if file.suffix.lower() in IMAGE_ENDINGS and not any(part.startswith(".") for part in relative.parts):
-            found.append(relative.as_posix())
+    found = [file.relative_to(folder).as_posix() for file in _below(folder) if file.suffix.lower() in IMAGE_ENDINGS]
     if not found:
         raise ManifestError(
             "holds no images", where=folder, expected=f"files that end in {', '.join(IMAGE_ENDINGS)}, here or below"
         )
     return sorted(found)
+
+
+def _below(folder: Path, entered: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All that lies in a folder or below it, in no order, without what is hidden or may not be looked into.
+
+    Links to folders are followed, but none to a folder that is `entered` already, whose real path encloses this one:
+    it would lead round for ever.
+    """
+    real = os.path.realpath(folder)
+    if real in entered:
+        return
+    try:
+        names = os.listdir(folder)
+    except PermissionError:
+        return
+    for name in names:
+        if not name.startswith("."):
+            yield folder / name
+            if os.path.isdir(folder / name):
+                yield from _below(folder / name, entered | {real})
+
+
+def check_not_read(output: str | Path, source: str | Path) -> None:
+    """Raise OutputError where an output would replace a file that crops are read from.
+
+    Args:
+        output: path of a file to write; a new one may lie anywhere.
+        source: a manifest, or a folder: then no manifest in it, no file of its store and no image below it is replaced.
+    """
+    if os.path.exists(output):
+        check_not_input(output, source, *_files_read(Path(source)))
+
+
+def _files_read(folder: Path) -> list[Path]:
+    """Files that crops are read from where a folder is their source, whether they exist or not."""
+    if not folder.is_dir():
+        return []
+    names = (*MANIFEST_NAMES, *((STORE_FILE, PIXELS_FILE, INDEX_FILE) if is_store(folder) else ()))
+    images = [file for file in _below(folder) if file.suffix.lower() in IMAGE_ENDINGS]
+    return [*(folder / name for name in names), *images]
 
 
 def class_of_image(path: str) -> str | None:

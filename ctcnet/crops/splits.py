@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,7 @@ def split_groups(
     test_fraction: float,
     seed: int,
     class_names: Sequence[str] | None = None,
+    where: str | Path | None = None,
 ) -> np.ndarray:
     """Divide groups into train, val and test so that each class is shared out as evenly as its groups allow.
 
@@ -27,7 +29,7 @@ def split_groups(
         targets: float32 (N, K), soft labels.
         val_fraction, test_fraction: shares of the rows, 0 or more, below 1 together; 0 leaves the split out.
         seed: of the order in which groups are dealt out; the result depends on nothing else.
-        class_names: for messages.
+        class_names, where: names of the classes, and the manifest, for messages.
 
     Returns:
         object (N,), "train", "val" or "test". A class may be absent from val or test, see `absent_classes`.
@@ -45,10 +47,11 @@ def split_groups(
             found=f"{val_fraction}, {test_fraction}",
         )
     parts = [name for name in SPLITS if fractions[name] > 0]
-    row_groups, names, counts = group_counts(group, targets)
+    row_groups, names, counts = group_counts(group, targets, where)
     if len(names) < len(parts):
         raise SplitError(
             f"{len(names)} group(s) cannot be divided into {', '.join(parts)}",
+            where=where,
             expected=f"at least {len(parts)} groups",
             found=", ".join(map(str, names)),
             fix="add groups, or ask for fewer splits",
@@ -56,8 +59,8 @@ def split_groups(
     part = best_division(counts, np.array([fractions[name] for name in parts]), seed)
     split = np.array(parts, dtype=object)[part][row_groups]
     if set(split) != set(parts) or "train" in absent_classes(split, targets[:, targets.sum(axis=0) > 0]):
-        raise _cannot_be_divided(names, counts, parts, class_names)
-    check_splits(split, group, targets, class_names=class_names, required=parts)
+        raise _cannot_be_divided(names, counts, parts, class_names, where)
+    check_splits(split, group, targets, class_names=class_names, required=parts, where=where)
     return split
 
 
@@ -68,6 +71,7 @@ def check_splits(
     *,
     class_names: Sequence[str] | None = None,
     required: Sequence[str] = ("train", "val"),
+    where: str | Path | None = None,
 ) -> None:
     """Check a division, whether given or made.
 
@@ -76,26 +80,35 @@ def check_splits(
         group: object (N,).
         targets: float32 (N, K).
         required: splits that must hold rows.
+        class_names, where: names of the classes, and the manifest, for messages.
 
     Raises:
         SplitError: a group is in two splits, a required split is empty, or a class has no rows in train.
     """
     unknown = sorted(set(split) - set(SPLITS))
     if unknown:
-        raise SplitError("there are rows without a split, or with an unknown one", found=", ".join(map(repr, unknown)))
+        raise SplitError(
+            "there are rows without a split, or with an unknown one",
+            where=where,
+            found=", ".join(map(repr, unknown)),
+        )
     parts_of_group: dict[str, str] = {}
     for name, part in zip(group, split, strict=True):
         if parts_of_group.setdefault(name, part) != part:
             raise SplitError(
-                f"group '{name}' is in two splits", found=f"{parts_of_group[name]} and {part}", fix="keep it in one"
+                f"group '{name}' is in two splits",
+                where=where,
+                found=f"{parts_of_group[name]} and {part}",
+                fix="keep it in one",
             )
     empty = [part for part in required if not (split == part).any()]
     if empty:
-        raise SplitError(f"no rows are in the split {', '.join(empty)}", fix="give some groups to it")
+        raise SplitError(f"no rows are in the split {', '.join(empty)}", where=where, fix="give some groups to it")
     absent = absent_classes(split, targets, class_names).get("train", [])
     if absent:
         raise SplitError(
             f"classes are absent from training: {', '.join(absent)}",
+            where=where,
             expected="every class of the schema in at least one training group",
             fix="add crops of these classes to train, or use a schema without them",
         )
@@ -117,7 +130,11 @@ def absent_classes(
 
 
 def _cannot_be_divided(
-    names: np.ndarray, counts: np.ndarray, parts: Sequence[str], class_names: Sequence[str] | None
+    names: np.ndarray,
+    counts: np.ndarray,
+    parts: Sequence[str],
+    class_names: Sequence[str] | None,
+    where: str | Path | None,
 ) -> SplitError:
     """The error for groups that no division leaves with every class in train and something in every split."""
     labels = class_names_or_numbers(class_names, counts)
@@ -125,6 +142,7 @@ def _cannot_be_divided(
     held = [f"'{labels[k]}' in {', '.join(repr(str(n)) for n in names[counts[:, k] > 0][:3])}" for k in fewest]
     return SplitError(
         f"the groups cannot be divided into {', '.join(parts)} with every class in train",
+        where=where,
         expected="groups enough that train can hold every class while each other split has a group",
         found=f"{len(names)} groups; {'; '.join(held)}",
         fix="add groups with the classes named, or ask for fewer splits",

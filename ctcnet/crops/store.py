@@ -12,15 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ctcnet.crops.image_axes import channel_order
-from ctcnet.crops.source_kind import STORE_FILE
+from ctcnet.crops.source_kind import INDEX_FILE, PIXELS_FILE, STORE_FILE
 from ctcnet.errors import CtcnetError, ManifestError, PanelError
 from ctcnet.labels import LabelSchema, schema_from_dict
 from ctcnet.panel import Panel, panel_from_dict
 from ctcnet.resampling import resample_crop
 from ctcnet.settings_file import check_keys
 
-PIXELS_FILE = "crops.npy"
-INDEX_FILE = "index.parquet"
 STORE_FORMAT = 1
 STORE_KEYS = (
     *("store_format", "software_version", "count", "dtype", "crop_size_px", "pixel_size_um"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class SplitSettings:
     leave_out: str | None = None
 
 
-def fold_numbers(crops: LabelledCrops, settings: SplitSettings) -> np.ndarray:
-    """Fold of each crop, int64 (N,).
+def fold_numbers(crops: LabelledCrops, settings: SplitSettings, where: str | Path | None = None) -> np.ndarray:
+    """Fold of each crop, int64 (N,); `where` is the manifest, for messages.
 
     Raises:
         SplitError: folds cannot be made, or the file does not name every group.
@@ -49,18 +50,18 @@ def fold_numbers(crops: LabelledCrops, settings: SplitSettings) -> np.ndarray:
         raise SplitError("no folds are set", expected="split.folds: a number, a CSV file or a shipped name")
     if isinstance(settings.folds, int) or settings.folds.isdigit():
         return folds_of_groups(
-            crops.group, crops.require_targets(), int(settings.folds), settings.seed, _classes(crops)
+            crops.group, crops.require_targets(), int(settings.folds), settings.seed, _classes(crops), where
         )
     shipped = resource_dir("configs") / "folds" / f"{settings.folds}.csv"
     return folds_from_file(shipped if shipped.is_file() else settings.folds, crops.group)
 
 
-def _left_out(crops: LabelledCrops, settings: SplitSettings) -> np.ndarray | None:
+def _left_out(crops: LabelledCrops, settings: SplitSettings, where: str | Path | None) -> np.ndarray | None:
     """Crops that are the test part by request, bool (N,), or None where nothing is asked for."""
     if settings.leave_out is not None and settings.fold is not None:
         raise SplitError("both a fold and a batch are to be left out", fix="set split.fold or split.leave_out")
     if settings.fold is not None:
-        numbers = fold_numbers(crops, settings)
+        numbers = fold_numbers(crops, settings, where)
         if settings.fold not in numbers:
             found = ", ".join(map(str, np.unique(numbers)))
             raise SplitError(f"there is no fold {settings.fold}", where="split.fold", expected=f"one of: {found}")
@@ -89,14 +90,14 @@ def _left_out(crops: LabelledCrops, settings: SplitSettings) -> np.ndarray | Non
     return chosen
 
 
-def divide(crops: LabelledCrops, settings: SplitSettings) -> np.ndarray:
-    """Part of each crop: object (N,) of 'train', 'val' and 'test'.
+def divide(crops: LabelledCrops, settings: SplitSettings, where: str | Path | None = None) -> np.ndarray:
+    """Part of each crop: object (N,) of 'train', 'val' and 'test'; `where` is the manifest, for messages.
 
     Raises:
         SplitError: the groups cannot be divided as asked, or a class is absent from training; says why.
     """
     targets, classes = crops.require_targets(), _classes(crops)
-    left_out = _left_out(crops, settings)
+    left_out = _left_out(crops, settings, where)
     if left_out is None and (crops.split != "").any():
         part = crops.split
     else:
@@ -109,8 +110,9 @@ def divide(crops: LabelledCrops, settings: SplitSettings) -> np.ndarray:
             test_fraction=settings.test_fraction if left_out is None else 0.0,
             seed=settings.seed,
             class_names=classes,
+            where=where,
         )
-    check_splits(part, crops.group, targets, class_names=classes, required=("train",))
+    check_splits(part, crops.group, targets, class_names=classes, required=("train",), where=where)
     return part
 
 

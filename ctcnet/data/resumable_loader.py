@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ctcnet.data.crop_dataset import Batch, BatchRequest, CropDataset
 from ctcnet.data.sample_seeds import epoch_order
-from ctcnet.errors import SettingError
+from ctcnet.errors import CtcnetError, SettingError, memory_errors
 
 
 class _EpochRequests:
@@ -26,8 +26,27 @@ class _EpochRequests:
         return len(self._loader)
 
 
-def _as_is(batch: Batch) -> Batch:
-    return batch
+class _ErrorsAsValues(Dataset):
+    """The dataset, with errors that a user is told of in the place of batches.
+
+    What a worker raises reaches the caller with the worker's traceback for its message; what it returns comes as it is.
+    """
+
+    def __init__(self, dataset: CropDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitems__(self, request: BatchRequest) -> Batch | Exception:
+        try:
+            return self._dataset.__getitems__(request)
+        except (CtcnetError, *memory_errors()) as error:
+            return error
+
+
+def _as_is(fetched: Batch | Exception) -> Batch | Exception:
+    return fetched
 
 
 class ResumableLoader:
@@ -89,7 +108,7 @@ class ResumableLoader:
         self.epoch, self._done, self._resumed = 0, 0, False
         self._current_epoch = current_epoch or (lambda: 0)
         self._loader = DataLoader(
-            dataset,
+            _ErrorsAsValues(dataset),
             batch_sampler=_EpochRequests(self),  # pyright: ignore
             collate_fn=_as_is,  # pyright: ignore
             num_workers=num_workers,
@@ -127,9 +146,11 @@ class ResumableLoader:
         if not self._resumed or self.epoch != epoch:
             self.epoch, self._done = epoch, 0
         self._resumed = False
-        for batch in self._loader:
+        for fetched in self._loader:
+            if isinstance(fetched, Exception):
+                raise fetched
             self._done += 1
-            yield batch
+            yield fetched
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch, and how many of its batches were handed out."""

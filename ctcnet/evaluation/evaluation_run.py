@@ -204,7 +204,12 @@ def provenance(
             "unassigned_below": card.unassigned_below,
             "not_told": dict(card.folded or {}),
         },
-        "data": {"source": source.name, "split": settings.split, "simulated": data_simulated},
+        "data": {
+            "source": source.name,
+            "split": settings.split,
+            "simulated": data_simulated,
+            "groups_are_file_names": bool((scored.group == scored.path).all()),
+        },
         "prior": {
             "restated": settings.prior is not None,
             "used": dict(zip(classes, prior.tolist(), strict=True)),

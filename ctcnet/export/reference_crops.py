@@ -78,7 +78,7 @@ def divide(crops: LabelledCrops, where: str | Path) -> Division:
     group = crops.group if (crops.group != "").all() else np.array([str(row) for row in range(len(crops))], object)
     targets = np.ones((len(crops), 1), np.float32) if crops.targets is None else crops.targets
     targets = targets[:, targets.any(axis=0)]  # a class without crops cannot be spread
-    part = split_groups(group, targets, val_fraction=0.0, test_fraction=1 - CALIBRATION_SHARE, seed=SEED)
+    part = split_groups(group, targets, val_fraction=0.0, test_fraction=1 - CALIBRATION_SHARE, seed=SEED, where=where)
     rows, held_out = np.flatnonzero(part == "train"), np.flatnonzero(part == "test")
     for found, least, purpose in (
         (rows, LEAST_CALIBRATION_CROPS, "calibrate on"),

@@ -12,6 +12,7 @@ from ctcnet.model_card import ModelCard
 from ctcnet.normalization import per_crop_levels
 from ctcnet.panel import Panel, select_channels
 from ctcnet.runtime.levels import choose_levels
+from ctcnet.runtime.onnx_predictor import OnnxPredictor
 from ctcnet.runtime.predictions import Predictions, Predictor, concatenate
 from ctcnet.runtime.side_by_side import in_order
 
@@ -21,6 +22,8 @@ class ReadableCrops(Protocol):
 
     @property
     def panel(self) -> Panel: ...
+    @property
+    def path(self) -> np.ndarray: ...
     @property
     def background(self) -> np.ndarray: ...
     @property
@@ -100,13 +103,17 @@ def classify_crops(
     Raises:
         ModelPanelError: the set's channels are not the model's, or its counts are of another bit depth and not all of
             its rows state the levels of their cartridge.
+        SettingError: a crop is float32 and the model takes whole numbers.
     """
     card = predictor.card
+    takes_integers = isinstance(predictor, OnnxPredictor) and predictor.input_dtype == np.uint16
     channels = match_channels(crops.panel, card)
     background, scale = crops.background[:, channels], crops.scale[:, channels]
 
     def read(rows: np.ndarray) -> np.ndarray:
         pixels = crops.read(rows, card.pixel_size_um, card.crop_size_px)
+        if takes_integers and pixels.dtype == np.float32:
+            _refuse_float_crops(crops, rows, card)
         return pixels if channels == list(range(pixels.shape[1])) else pixels[:, channels]
 
     rows = np.arange(len(background))
@@ -157,6 +164,19 @@ def _refuse_another_bit_depth(
             found=f"{panel.bit_depth} bit",
             fix="correct the panel's bit depth, or state background_<channel> and scale_<channel> in the manifest",
         )
+
+
+def _refuse_float_crops(crops: ReadableCrops, rows: np.ndarray, card: ModelCard) -> None:
+    """Raise SettingError that names the first of `rows` that is float32; read together with others it makes all so."""
+    read = (crops.read(np.array([row]), card.pixel_size_um, card.crop_size_px) for row in rows)
+    float_rows = [row for row, pixels in zip(rows, read, strict=True) if pixels.dtype == np.float32]
+    raise SettingError(
+        "is float32 and the model takes uint16 counts",
+        where=str(crops.path[float_rows[0]]),
+        expected="whole numbers (uint8, uint16)",
+        found=f"float32 in {len(float_rows)} of {len(rows)} crops read together",
+        fix="export the model with --input-dtype float32, or give counts as whole numbers in uint16",
+    )
 
 
 def _batches_of_equal_levels(stated: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

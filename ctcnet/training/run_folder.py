@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class RunFolder(Callback):
         self.run_dir, self.config_text, self.resume = run_dir.resolve(), config_text, resume
         self._replaced = self.run_dir.with_name(f".{self.run_dir.name}.{os.getpid()}.replaced")
         self._filling = False
+        self._made_above: list[Path] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: ClassifierModule) -> None:  # pyright: ignore
         if trainer.is_global_zero:
@@ -64,6 +66,7 @@ class RunFolder(Callback):
                 if self.run_dir.exists() and not self.resume:
                     os.replace(self.run_dir, self._replaced)
                 self._filling = not self.resume
+                self._made_above = [folder for folder in self.run_dir.parents if not folder.exists()]
                 self.run_dir.mkdir(parents=True, exist_ok=True)
                 (self.run_dir / CONFIG).write_text(self.config_text, encoding="utf-8")
                 pl_module.data.write_splits(self.run_dir / "splits.csv")
@@ -82,6 +85,9 @@ class RunFolder(Callback):
             shutil.rmtree(self.run_dir, ignore_errors=True)
             if self._replaced.is_dir():
                 os.replace(self._replaced, self.run_dir)
+            for folder in self._made_above:
+                with suppress(OSError):  # another process may have come to use it
+                    folder.rmdir()
         elif self._filling:
             shutil.rmtree(self._replaced, ignore_errors=True)
 

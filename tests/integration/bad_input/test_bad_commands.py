@@ -57,6 +57,14 @@ def test_run_that_fails_puts_the_earlier_run_back(data, model, capsys):
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 
+def test_run_that_fails_leaves_none_of_the_folders_made_for_it(data, model, capsys):
+    cut_crop(data)
+    out = data.parent / "out"
+    (out / "mine").mkdir()
+    refused([*words("fit", data, model), "--run_dir", str(out / "mine" / "a" / "b")], capsys)
+    assert list(out.rglob("*")) == [out / "mine"]
+
+
 @pytest.mark.parametrize(
     "option",
     [

@@ -109,6 +109,35 @@ def test_bad_data(name, data, model, capsys):
     assert "error(s)" in refused(words("check", data, model), capsys, code=1)
 
 
+def test_workers_report_a_bad_image_as_the_training_process_does(data, model, capsys):
+    cut_crop(data)
+    messages = []
+    for workers in ("0", "1"):
+        message = refused([*words("fit", data, model), "--data.num_workers", workers], capsys)
+        messages.append(message[message.index("error: ") :].strip())
+    assert messages[0].startswith(f"error: {data / '3.tif'}: ")
+    assert messages[1] == messages[0]
+
+
+def test_float_image_among_counts_is_named(data, model, capsys):
+    _image(lambda x: x.astype(np.float32))(data)
+    for verb in ("evaluate", "classify"):
+        assert "3.tif: is float32" in refused(words(verb, data, model), capsys)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "problem"),
+    [
+        (_rows(label=["ctc"] * 9 + ["leukocyte"] * 3, split=["train"] * 9 + ["val"] * 3), (), "absent from training"),
+        (_rows(group=["a"] * 6 + ["b"] * 6), ("--data.split.test_fraction", "0.2"), "cannot be divided"),
+    ],
+)
+def test_division_that_cannot_be_made_names_the_manifest(rows, options, problem, data, model, capsys):
+    rows(data)
+    message = refused([*words("fit", data, model), *options], capsys)
+    assert problem in next(line for line in message.splitlines() if str(data / "manifest.csv") in line)
+
+
 BAD_PANELS = {
     "channels named twice": (_panel(lambda c: c["channels"][1].update(marker="dapi")), "twice"),
     "unknown role": (_panel(lambda c: c["channels"][1].update(role="epithelail")), "epithelail"),

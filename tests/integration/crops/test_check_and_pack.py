@@ -32,7 +32,7 @@ def manifest(tmp_path: Path) -> Path:
     for number in range(8):
         image = np.random.default_rng(number).integers(0, 4000, (2, 20, 20)).astype(np.uint16)
         tifffile.imwrite(tmp_path / f"{number}.tif", image, metadata={"axes": "CYX"}, photometric="minisblack")
-        lines.append(f"{number}.tif,{'ab'[number % 2]},g{number % 4 // 2},0.5")
+        lines.append(f"{number}.tif,{'ab'[number % 2]},g{number % 4},0.5")
     path = tmp_path / "manifest.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -70,6 +70,27 @@ def test_check_of_bad_crops_as_table_and_json(manifest: Path, capsys: pytest.Cap
     assert "--overwrite" in capsys.readouterr().err
     assert main([*arguments, "--json", "-"]) == 1
     assert json.loads(capsys.readouterr().out)["errors"] == 1
+
+
+def test_check_replaces_nothing_that_it_reads(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("manifest.csv", "3.tif"):
+        before = (manifest.parent / name).read_bytes()
+        arguments = ["check", str(manifest.parent), *_panel(manifest), "--json", str(manifest.parent / name)]
+        assert main([*arguments, "--overwrite"]) == 2
+        assert "is also an input" in capsys.readouterr().err
+        assert (manifest.parent / name).read_bytes() == before
+
+
+def test_check_of_a_frame_goes_by_what_the_model_sees(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = np.random.default_rng(9).integers(0, 4000, (2, 300, 280)).astype(np.uint16)
+    tifffile.imwrite(manifest.parent / "3.tif", image, metadata={"axes": "CYX"}, photometric="minisblack")
+    arguments = ["check", str(manifest), *_panel(manifest)]
+    assert main([*arguments, "--json", "-"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (finding["code"], finding["where"]) == ("frame", str(manifest.parent / "3.tif"))
+    assert main([*arguments, "--crop-size-px", "80"]) == 0
+    assert main([*arguments, "--model-pixel-size-um", "0.64"]) == 0
+    assert main([*arguments, "--crop-size-px", "0"]) == 2
 
 
 @pytest.mark.parametrize(

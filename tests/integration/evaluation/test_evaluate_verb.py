@@ -1,4 +1,6 @@
+import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -135,6 +137,23 @@ def test_split_is_chosen(run, capsys):
     code, _ = run("--split", "val", "--overwrite")
     assert code == 2
     assert "no crop is of the split 'val'" in capsys.readouterr().err
+
+
+def test_groups_that_are_file_names_are_not_called_unseen(run, tmp_path, manifest, capsys):
+    unknown = "whether the model saw these cells or patients is not known"
+    folders = tmp_path / "folders"
+    for row in csv.DictReader(manifest.read_text().splitlines()):
+        (folders / row["label"]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(manifest.parent / row["path"], folders / row["label"])
+    code, out = run(source=folders)
+    assert code == 0
+    assert unknown in capsys.readouterr().out
+    assert _metrics(out)["data"]["groups_are_file_names"]
+    assert unknown in (out / "report.html").read_text()
+    code, out = run("--overwrite")
+    assert unknown not in capsys.readouterr().out
+    assert not _metrics(out)["data"]["groups_are_file_names"]
+    assert "no group that the model was trained on" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,16 @@ def test_output_that_exists_is_kept(write_linear_model, crop_folder, tmp_path, c
     assert out.read_text() != "mine"
 
 
+def test_manifest_of_the_folder_that_is_classified_is_kept(write_linear_model, manifest, tmp_path, capsys):
+    folder, model = manifest.parent, write_linear_model()
+    manifest = manifest.rename(folder / "manifest.csv")
+    before = manifest.read_bytes()
+    assert "is also an input" in _fails(capsys, model, folder, "-o", manifest, "--overwrite")
+    assert manifest.read_bytes() == before
+    for _ in range(2):  # a new table, and the same again
+        assert _run(model, folder, "-o", folder / "table.csv", "--overwrite") == 0
+
+
 def test_folder_that_cannot_be_written_is_refused(write_linear_model, crop_folder, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "cannot be written" in _fails(capsys, write_linear_model(), crop_folder, "-o", tmp_path / "file" / "t.csv")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from rich.console import Console
 
 from ctcnet.crops import pack_crops, read_crops
 from ctcnet.crops.check_table import SHOWN_PER_KIND, print_report, report_to_dict
-from ctcnet.crops.checks import CheckReport, check_crops
-from ctcnet.errors import ManifestError
+from ctcnet.crops.checks import SPLIT_SEED, TEST_FRACTION, VAL_FRACTION, CheckReport, check_crops
+from ctcnet.errors import ImageError, ManifestError, SettingError
 from ctcnet.labels import LabelSchema
 from ctcnet.panel import Panel
+from ctcnet.resampling import DEFAULT_CROP_SIZE_PX
+from ctcnet.resources import resource_dir
 
 pytestmark = pytest.mark.unit
 
@@ -144,6 +148,101 @@ def test_float_images_within_one_are_doubted(make_crops: Make, panel3: Panel, tm
     for number in range(4):
         write(tmp_path / f"{number}.tif", random(number, np.float32) / 4096)
     assert found(check(manifest, panel3)) == {"error": set(), "warning": {"not_counts"}}
+
+
+@pytest.mark.parametrize(("dtype", "bit_depth", "codes"), [("uint8", 12, {"eight_bit_images"}), ("uint8", 8, set())])
+def test_images_of_fewer_bits_than_the_panel_are_doubted(
+    make_crops: Make, panel3: Panel, tmp_path: Path, dtype: str, bit_depth: int, codes: set[str]
+) -> None:
+    manifest = make_crops(4)
+    for number in range(4):
+        write(tmp_path / f"{number}.tif", (random(number) // 16).astype(dtype))
+    panel = replace(panel3, bit_depth=bit_depth)
+    assert found(check(manifest, panel)) == {"error": set(), "warning": codes}
+    write(tmp_path / "3.tif", random(3) // 16)  # one of 16 bits
+    assert found(check(manifest, panel)) == {"error": set(), "warning": set()}
+
+
+def test_frames_are_errors_as_in_packing(make_crops: Make, panel3: Panel, tmp_path: Path) -> None:
+    """A model that sees 8 px of 0.5 um takes a shorter side of 16 um at most: 10 px of 0.5 um, but not 33."""
+    manifest = make_crops(6)
+    write(tmp_path / "2.tif", np.random.default_rng(1).integers(0, 4000, (3, 40, 33)).astype(np.uint16))
+
+    def seen(panel: Panel, crop_size_px: int, pixel_size_um: float | None = None) -> CheckReport:
+        size_um = {"assumed_pixel_size_um": 0.5, "pixel_size_um": pixel_size_um}
+        return check_crops(manifest, panel, crop_size_px=crop_size_px, **size_um)
+
+    (finding,) = seen(panel3, 8).findings
+    assert (finding.code, finding.severity) == ("frame", "error")
+    crops = read_crops(manifest, panel3, assumed_pixel_size_um=0.5)
+    with pytest.raises(ImageError) as raised:
+        pack_crops(crops, tmp_path / "store", pixel_size_um=None, crop_size_px=8)
+    assert str(finding.error) == f"{raised.value}, or say what the model sees: --model-pixel-size-um, --crop-size-px"
+    assert seen(panel3, 9).findings == []
+    assert seen(panel3, 8, 0.6).findings == []
+    assert seen(replace(panel3, pixel_size_um=0.6), 8).findings == []  # as training, which takes the panel's
+    assert found(seen(replace(panel3, pixel_size_um=0.6), 8, 0.5))["error"] == {"frame"}
+    with pytest.raises(SettingError, match="impossible"):
+        seen(panel3, 0)
+
+
+def test_groups_are_divided_as_the_shipped_configuration_asks() -> None:
+    data = yaml.safe_load((resource_dir("configs") / "five_class.yaml").read_text())["data"]
+    assert data["split"] == {"val_fraction": VAL_FRACTION, "test_fraction": TEST_FRACTION, "seed": SPLIT_SEED}
+    assert data["crop_size_px"] == DEFAULT_CROP_SIZE_PX
+
+
+@pytest.mark.parametrize(
+    ("groups", "problem"),
+    [
+        ("001100", "2 group(s) cannot be divided into train, val, test, as configs/five_class.yaml asks"),
+        ("012030", None),
+        ("020101", "the groups cannot be divided into train, val, test with every class in train"),
+    ],
+)
+def test_groups_that_cannot_be_divided_are_an_error(
+    make_crops: Make, panel3: Panel, write_manifest: Make, groups: str, problem: str | None
+) -> None:
+    make_crops(6)
+    rows = [f"{number}.tif,{'aabbbc'[number]},g{group}" for number, group in enumerate(groups)]
+    schema = LabelSchema("s", ("a", "b", "c"))
+    report = check(write_manifest("path,label,group", *rows), panel3, schema)
+    what = [f.error.what for f in report.findings if f.code == "indivisible_groups"]
+    assert bool(what) == (problem is not None)
+    assert (problem or "") in "".join(what)
+    given = ["train" if group == "0" else "val" for group in groups]
+    rows = [f"{row},{part}" for row, part in zip(rows, given, strict=True)]
+    report = check(write_manifest("path,label,group,split", *rows), panel3, schema)
+    assert "indivisible_groups" not in found(report)["error"]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of a division by no crops
+def test_labels_none_of_which_is_a_class(make_crops: Make, panel3: Panel) -> None:
+    report = check(make_crops(6), panel3, LabelSchema("s", ("c", "d")))
+    assert found(report) == {"error": {"label_outside_schema", "class_without_crops"}, "warning": set()}
+
+
+@pytest.mark.parametrize(
+    ("weights", "splits", "classes"),
+    [
+        ("101010", "", ["b"]),
+        ("111010", "", ["b"]),  # crop 1 is not among those drawn to train on
+        ("111111", "", []),
+        ("000000", "", []),  # which the manifest is refused for
+        ("100111", "train train train val val val", ["b"]),
+        ("110000", "train train train val val val", []),
+    ],
+)
+def test_class_whose_weights_are_all_0_is_an_error(
+    make_crops: Make, panel3: Panel, write_manifest: Make, weights: str, splits: str, classes: list[str]
+) -> None:
+    make_crops(6)
+    parts = splits.split() or [""] * 6
+    rows = [f"{n}.tif,{'ab'[n % 2]},g{n},{weights[n]},{parts[n]}" for n in range(6)]
+    report = check(write_manifest("path,label,group,weight,split", *rows), panel3)
+    what = [f.error.what for f in report.findings if f.code == "class_without_weight"]
+    assert what == [f"every crop to train on of class '{name}' has the weight 0" for name in classes]
+    assert report.count("error") == len(classes) + (weights == "000000")
 
 
 def test_manifest_that_cannot_be_parsed_is_a_finding_and_a_missing_one_an_error(tmp_path: Path, panel3: Panel) -> None:

@@ -107,6 +107,24 @@ def test_wrong_channel_names(tmp_path: Path, panel3: Panel, image3: np.ndarray, 
     assert caught.value.found == ", ".join(names)
 
 
+@pytest.mark.parametrize(("samples", "read"), [(b"3", True), (b"1", False)])
+def test_one_name_for_all_samples_of_a_pixel_names_no_channel(
+    tmp_path: Path, panel3: Panel, image3: np.ndarray, samples: bytes, read: bool
+) -> None:
+    path, metadata = tmp_path / "a.ome.tif", {"axes": "YXC", "Channel": {"Name": ["CK"]}}
+    options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig", "metadata": metadata}
+    tifffile.imwrite(path, np.moveaxis(image3, 0, 2), ome=True, **options)
+    before = path.read_bytes()
+    assert before.count(b'SamplesPerPixel="3" Name="CK"') == 1
+    path.write_bytes(before.replace(b'SamplesPerPixel="3"', b'SamplesPerPixel="%s"' % samples))
+    if read:
+        np.testing.assert_array_equal(read_image(path, panel3).pixels, image3)
+    else:
+        with pytest.raises(PanelError, match="missing: DAPI, CD45") as caught:
+            read_image(path, panel3)
+        assert caught.value.found == "CK"
+
+
 @pytest.mark.parametrize(("channels", "word"), [(2, "too few"), (4, "too many")])
 def test_wrong_channel_count(tmp_path: Path, panel3: Panel, channels: int, word: str) -> None:
     image = np.zeros((channels, 8, 8), np.uint16)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from ctcnet.crops import read_crops
-from ctcnet.errors import ImageError, LabelError, ManifestError, SettingError, SplitError
+from ctcnet.crops import pack_crops, read_crops
+from ctcnet.crops.source_kind import check_not_read
+from ctcnet.errors import ImageError, LabelError, ManifestError, OutputError, SettingError, SplitError
 from ctcnet.labels import LabelSchema
 from ctcnet.panel import Panel
 from ctcnet.resampling import resample_crop
@@ -123,6 +124,52 @@ def test_class_folders(tmp_path: Path, panel3: Panel, image3: np.ndarray) -> Non
     assert read_crops(tmp_path, panel3).targets is None
     with pytest.raises(LabelError, match="beside its class folders"):
         read_crops(tmp_path, panel3, labelled=True)
+
+
+def test_links_to_folders_are_followed_but_not_round(tmp_path: Path, panel3: Panel, image3: np.ndarray) -> None:
+    for name in ("elsewhere/b/deep/1.npy", "crops/a/1.npy", "elsewhere/hidden/1.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / name, image3)
+    crops, elsewhere = tmp_path / "crops", tmp_path / "elsewhere"
+    (crops / "b").symlink_to(elsewhere / "b")
+    (crops / "c").symlink_to(elsewhere / "b")  # the same cells as another class: for check to find, not to leave out
+    (crops / ".hidden").symlink_to(elsewhere / "hidden")
+    (crops / "a" / "round").symlink_to(crops)
+    (elsewhere / "b" / "back").symlink_to(crops / "a")
+    (crops / "itself").symlink_to(crops / "itself")
+    (crops / "gone").symlink_to(tmp_path / "nowhere")
+    read = read_crops(crops, panel3, labelled=True)
+    assert read.path.tolist() == [
+        *("a/1.npy", "b/back/1.npy", "b/deep/1.npy", "c/back/1.npy", "c/deep/1.npy"),
+    ]
+    assert read.schema is not None
+    assert read.schema.classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "a/1.npy", "link.npy", "linked/1.npy"])
+def test_what_a_folder_is_read_from_is_no_output(tmp_path: Path, image3: np.ndarray, name: str) -> None:
+    for file in ("crops/a/1.npy", "elsewhere/1.npy", "elsewhere/2.npy", "crops/manifest.csv", "crops/index.parquet"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / file, image3) if file.endswith("npy") else (tmp_path / file).touch()
+    crops = tmp_path / "crops"
+    (crops / "link.npy").symlink_to(tmp_path / "elsewhere" / "2.npy")
+    (crops / "linked").symlink_to(tmp_path / "elsewhere")
+    for output in {crops / name, (crops / name).resolve()}:
+        with pytest.raises(OutputError, match="is also an input"):
+            check_not_read(output, crops)
+    check_not_read(crops / "index.parquet", crops)  # of no store
+    check_not_read(crops / "new.npy", crops)
+    check_not_read(crops / "manifest.parquet", crops)
+
+
+@pytest.mark.parametrize("name", ["store.json", "index.parquet", "crops.npy"])
+def test_files_of_a_store_are_no_output(make_crops: Make, panel3: Panel, tmp_path: Path, name: str) -> None:
+    crops = read_crops(make_crops(), panel3, assumed_pixel_size_um=0.5)
+    store = pack_crops(crops, tmp_path / "store", pixel_size_um=None, crop_size_px=8)
+    with pytest.raises(OutputError, match="is also an input"):
+        check_not_read(store / name, store)
+    (store / "table.parquet").touch()
+    check_not_read(store / "table.parquet", store)
 
 
 @pytest.mark.parametrize("labelled", [True, False])

@@ -97,5 +97,24 @@ def test_class_absent_from_training() -> None:
     only_g0 = crops.require_targets().copy()
     only_g0[crops.group != "g0"] = [1, 0, 0]
     column = np.where(crops.group == "g0", "val", "train").astype(object)
-    with pytest.raises(SplitError, match="b, c"):
-        divide(replace(crops, split=column, targets=only_g0), SplitSettings())
+    with pytest.raises(SplitError, match=r"^m\.csv: .*b, c"):
+        divide(replace(crops, split=column, targets=only_g0), SplitSettings(), "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("groups", "settings", "problem"),
+    [
+        (["a", "b"], SplitSettings(test_fraction=0.2), r"2 group\(s\) cannot be divided"),
+        (["a", "b", "c"], SplitSettings(), "cannot be divided into train, val with every class"),
+        (["a", ""], SplitSettings(), "60 of 120 crops have no group"),
+        (["a", "b"], SplitSettings(folds=3, fold=0), "cannot make 3 folds"),
+        (["a", "b", "c"], SplitSettings(folds=2, fold=0), "has all its crops in fold"),
+    ],
+)
+def test_groups_that_cannot_be_divided_name_the_manifest(
+    groups: list[str], settings: SplitSettings, problem: str
+) -> None:
+    crops = labelled()
+    column = np.array(groups, dtype=object)[np.arange(len(crops)) % len(groups)]  # of three, each holds one class
+    with pytest.raises(SplitError, match=rf"^m\.csv: .*{problem}"):
+        divide(replace(crops, group=column), settings, "m.csv")

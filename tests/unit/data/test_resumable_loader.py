@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ctcnet.data.crop_dataset import CropDataset
 from ctcnet.data.resumable_loader import ResumableLoader
 from ctcnet.data.sample_seeds import sample_seeds
-from ctcnet.errors import SettingError
+from ctcnet.errors import ImageError, SettingError
 
 pytestmark = pytest.mark.unit
 
@@ -83,6 +83,27 @@ def test_batches_hold_what_they_say() -> None:
     assert batch["presence"].all()
     assert (batch["target"].argmax(1) == batch["index"] % 3).all()
     assert (batch["sample_seed"].numpy() == sample_seeds(0, 0, batch["index"].numpy())).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("error", [ImageError("is empty", where="3.tif", fix="copy it again"), MemoryError("2 GB")])
+def test_errors_of_workers_come_as_they_were_raised(error: Exception, workers: int) -> None:
+    reading = loader(8, 2, shuffle=False, num_workers=workers)
+    whole = reading.dataset.read
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        if 3 in rows:
+            raise error
+        return whole(rows)
+
+    reading.dataset.read = read
+    batches = iter(reading)
+    assert next(batches)["index"].tolist() == [0, 1]
+    with pytest.raises(type(error)) as caught:
+        next(batches)
+    assert str(caught.value) == str(error)
+    assert vars(caught.value) == vars(error)
+    assert reading.state_dict()["done"] == 1
 
 
 def test_refuses_a_batch_smaller_than_the_number_of_processes() -> None:

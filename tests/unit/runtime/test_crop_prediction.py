@@ -26,6 +26,10 @@ class _Crops:
     background: np.ndarray
     scale: np.ndarray
 
+    @property
+    def path(self):
+        return np.array([f"{row}.tif" for row in range(len(self.pixels))], dtype=object)
+
     def read(self, rows, pixel_size_um, crop_size_px):
         assert (pixel_size_um, crop_size_px) == (0.5, 8)
         return self.pixels[rows]
@@ -178,6 +182,22 @@ def test_another_bit_depth_needs_cartridge_levels(write_linear_model, two_channe
     classify_crops(predictor, crops)
     with pytest.raises(ModelPanelError, match="16 bit"):
         classify_crops(predictor, crops, levels="model")
+
+
+def test_float_crops_among_counts_are_named(write_linear_model, two_channel_card):
+    crops = _crops(two_channel_card, count=10, cartridges=1)
+
+    class Mixed(_Crops):
+        def read(self, rows, pixel_size_um, crop_size_px):
+            pixels = super().read(rows, pixel_size_um, crop_size_px)
+            return pixels.astype(np.float32) if {6, 8} & set(rows) else pixels  # as np.stack makes them
+
+    mixed = Mixed(crops.panel, crops.pixels, crops.background, crops.scale)
+    with pytest.raises(SettingError, match=r"^6\.tif: is float32") as caught:
+        classify_crops(OnnxPredictor(write_linear_model(), ONE_THREAD), mixed, batch_size=5)
+    assert caught.value.found == "float32 in 2 of 5 crops read together"
+    takes_float = OnnxPredictor(write_linear_model(dtype="float32"), ONE_THREAD)
+    assert len(classify_crops(takes_float, mixed)[0].probabilities) == 10
 
 
 def test_no_crops_give_no_predictions(write_linear_model, two_channel_card):

@@ -50,13 +50,14 @@ def run(args: argparse.Namespace) -> int:
     from ctcnet.crops.checks import check_crops
     from ctcnet.crops.source_kind import check_not_read
     from ctcnet.labels import load_schema
-    from ctcnet.output import check_output, new_output_file
+    from ctcnet.output import check_not_input, check_output, new_output_file
     from ctcnet.panel import load_panel
 
     json_file = None if args.json in (None, "-") else str(args.json)
     if json_file is not None:
         check_output(json_file, overwrite=args.overwrite)
         check_not_read(json_file, args.source)
+        check_not_input(json_file, *filter(None, (args.panel, args.labels)))
     report = check_crops(
         args.source,
         load_panel(args.panel) if args.panel else None,

@@ -109,17 +109,27 @@ def _check_classes(crops: LabelledCrops, source: str | Path) -> list[Finding]:
 def _check_drawn_splits(
     crops: LabelledCrops, targets: np.ndarray, schema: LabelSchema, source: str | Path
 ) -> list[Finding]:
-    """Divide the groups as a fit of the shipped configuration does, and look at what it would train on."""
-    try:
-        train = _drawn_splits(crops.group, targets, schema, source) == "train"
-    except SplitError as error:
-        everything = np.ones(len(crops), dtype=bool)
-        return [Finding("indivisible_groups", error), *_check_weights(crops, everything, source)]
-    return _check_weights(crops, train, source)
+    """Divide the groups as a fit of the shipped configuration does, and look at what it would train on.
+
+    Groups that can be divided without a test part alone are a warning: a fit has to be told so.
+    """
+    division, findings = None, []
+    for test_fraction in (TEST_FRACTION, 0.0):
+        try:
+            division = _drawn_splits(crops.group, targets, schema, source, test_fraction)
+            break
+        except SplitError as error:
+            findings = findings or [error]
+    severity = "error" if division is None else "warning"
+    train = np.ones(len(crops), dtype=bool) if division is None else division == "train"
+    found = [Finding("indivisible_groups", error, severity) for error in findings]
+    return [*found, *_check_weights(crops, train, source)]
 
 
-def _drawn_splits(group: np.ndarray, targets: np.ndarray, schema: LabelSchema, source: str | Path) -> np.ndarray:
-    """Part of each crop, object (N,), as the shipped configuration divides the groups.
+def _drawn_splits(
+    group: np.ndarray, targets: np.ndarray, schema: LabelSchema, source: str | Path, test_fraction: float
+) -> np.ndarray:
+    """Part of each crop, object (N,), as the shipped configuration divides the groups, but for `test_fraction`.
 
     Classes without crops are left aside, since they are a finding of their own.
 
@@ -132,7 +142,7 @@ def _drawn_splits(group: np.ndarray, targets: np.ndarray, schema: LabelSchema, s
             group,
             targets[:, held],
             val_fraction=VAL_FRACTION,
-            test_fraction=TEST_FRACTION,
+            test_fraction=test_fraction,
             seed=SPLIT_SEED,
             class_names=[schema.classes[number] for number in held],
         )

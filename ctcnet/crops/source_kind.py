@@ -62,12 +62,21 @@ def images_below(folder: Path) -> list[str]:
             expected="a manifest, a folder of crops, or a packed store",
             fix="check the path",
         )
-    found = [file.relative_to(folder).as_posix() for file in _below(folder) if file.suffix.lower() in IMAGE_ENDINGS]
+    found = [
+        file.relative_to(folder).as_posix()
+        for file in _below(folder, _enclosing(folder))
+        if file.suffix.lower() in IMAGE_ENDINGS
+    ]
     if not found:
         raise ManifestError(
             "holds no images", where=folder, expected=f"files that end in {', '.join(IMAGE_ENDINGS)}, here or below"
         )
     return sorted(found)
+
+
+def _enclosing(folder: Path) -> frozenset[str]:
+    """Real paths of the folders that a folder lies in: a link to one of them leads out of what the user named."""
+    return frozenset(map(str, Path(os.path.realpath(folder)).parents))
 
 
 def _below(folder: Path, entered: frozenset[str] = frozenset()) -> Iterator[Path]:
@@ -106,7 +115,7 @@ def _files_read(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     names = (*MANIFEST_NAMES, *((STORE_FILE, PIXELS_FILE, INDEX_FILE) if is_store(folder) else ()))
-    images = [file for file in _below(folder) if file.suffix.lower() in IMAGE_ENDINGS]
+    images = [file for file in _below(folder, _enclosing(folder)) if file.suffix.lower() in IMAGE_ENDINGS]
     return [*(folder / name for name in names), *images]
 
 

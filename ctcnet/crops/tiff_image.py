@@ -69,9 +69,12 @@ def decode_tiff(content: bytes, where: Path) -> DecodedImage:
 def _check_complete(tif: tifffile.TiffFile, size: int, where: Path) -> None:
     """Refuse a file whose pages point beyond its end or to nothing: tifffile would fill them with zeros, and take a
     file whose next page lies beyond its end for one of fewer pages."""
-    needed = 0
+    needed, seen = 0, set()
     for page in tif.pages:
         frame: Any = page
+        if frame.offset in seen:
+            raise ImageError("is damaged: its pages lead round in a circle", where=where, fix="copy the file again")
+        seen.add(frame.offset)
         if not frame.databytecounts or not all(frame.databytecounts) or not all(frame.dataoffsets):
             raise ImageError("has a page without pixels", where=where, fix="copy or export the file again")
         needed = max(needed, *(o + n for o, n in zip(frame.dataoffsets, frame.databytecounts, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -210,7 +211,7 @@ class CropDataModule(LightningDataModule):
         """Write the part of every group as CSV with the columns group and split."""
         path.write_text(self._division(), encoding="utf-8")
 
-    @property
+    @cached_property
     def division_sha256(self) -> str:
         """Hash of which group is in which part."""
         return sha256(self._division().encode()).hexdigest()

@@ -33,7 +33,7 @@ def check_data_of_model(
     expected, found = (_channels_and_classes(*both) for both in ((card.panel, card.labels), (data.panel, data.schema)))
     if expected != found:
         raise ModelPanelError(
-            f"{who} was trained for other channels or classes",
+            f"{who} was trained for other channels, roles, bits or classes",
             expected=expected,
             found=found,
             fix=f"give the panel and the labels that {who} was trained with",

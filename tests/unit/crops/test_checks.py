@@ -193,15 +193,15 @@ def test_groups_are_divided_as_the_shipped_configuration_asks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("groups", "problem"),
+    ("groups", "severity", "problem"),
     [
-        ("001100", "2 group(s) cannot be divided into train, val, test, as configs/five_class.yaml asks"),
-        ("012030", None),
-        ("020101", "the groups cannot be divided into train, val, test with every class in train"),
+        ("001100", "warning", "2 group(s) cannot be divided into train, val, test, as configs/five_class.yaml asks"),
+        ("012030", None, None),
+        ("000011", "error", "2 group(s) cannot be divided into train, val, test, as configs/five_class.yaml asks"),
     ],
 )
-def test_groups_that_cannot_be_divided_are_an_error(
-    make_crops: Make, panel3: Panel, write_manifest: Make, groups: str, problem: str | None
+def test_groups_that_cannot_be_divided_are_said(
+    make_crops: Make, panel3: Panel, write_manifest: Make, groups: str, severity: str | None, problem: str | None
 ) -> None:
     make_crops(6)
     rows = [f"{number}.tif,{'aabbbc'[number]},g{group}" for number, group in enumerate(groups)]
@@ -209,11 +209,12 @@ def test_groups_that_cannot_be_divided_are_an_error(
     report = check(write_manifest("path,label,group", *rows), panel3, schema)
     what = [f.error.what for f in report.findings if f.code == "indivisible_groups"]
     assert bool(what) == (problem is not None)
+    assert [f.severity for f in report.findings if f.code == "indivisible_groups"] == [severity][: len(what)]
     assert (problem or "") in "".join(what)
     given = ["train" if group == "0" else "val" for group in groups]
     rows = [f"{row},{part}" for row, part in zip(rows, given, strict=True)]
     report = check(write_manifest("path,label,group,split", *rows), panel3, schema)
-    assert "indivisible_groups" not in found(report)["error"]
+    assert "indivisible_groups" not in {f.code for f in report.findings}
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")  # of a division by no crops

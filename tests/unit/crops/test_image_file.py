@@ -308,3 +308,15 @@ def test_a_file_cut_before_its_second_page_is_not_taken_for_one_of_fewer_channel
         with pytest.raises(ImageError, match="truncated"):
             decode_tiff(content[: int(len(content) * share)], Path("cut.tif"))
     np.testing.assert_array_equal(decode_tiff(content, Path("whole.tif")).pixels, image)
+
+
+def test_pages_that_lead_round_in_a_circle_end() -> None:
+    file = BytesIO()
+    tifffile.imwrite(file, np.ones((16, 16), np.uint16), metadata=None)
+    with tifffile.TiffFile(BytesIO(file.getvalue())) as tif:
+        assert len(tif.pages) == 1
+        place, first = tif.pages.next_page_offset, tif.pages.first.offset
+    content = bytearray(file.getvalue())
+    content[place : place + 4] = first.to_bytes(4, "little")
+    with pytest.raises(ImageError, match="round in a circle"):
+        decode_tiff(bytes(content), Path("circle.tif"))

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from ctcnet.crops import pack_crops, read_crops
-from ctcnet.crops.source_kind import check_not_read
+from ctcnet.crops.source_kind import check_not_read, images_below
 from ctcnet.errors import ImageError, LabelError, ManifestError, OutputError, SettingError, SplitError
 from ctcnet.labels import LabelSchema
 from ctcnet.panel import Panel
@@ -267,3 +267,12 @@ def test_bad_sources(tmp_path: Path, panel3: Panel, make_crops: Make) -> None:
     for size_um in (-1, 0, 1e-9, float("nan")):
         with pytest.raises(SettingError, match="impossible"):
             read_crops(make_crops(), panel3, assumed_pixel_size_um=size_um)
+
+
+def test_links_out_of_the_folder_to_one_that_holds_it_are_not_followed(tmp_path: Path) -> None:
+    inside = tmp_path / "outer" / "crops"
+    (inside / "ctc").mkdir(parents=True)
+    np.save(inside / "ctc" / "1.npy", np.ones((1, 8, 8), np.uint16))
+    np.save(tmp_path / "outer" / "held_out.npy", np.ones((1, 8, 8), np.uint16))
+    (inside / "all").symlink_to(tmp_path / "outer", target_is_directory=True)
+    assert images_below(inside) == ["ctc/1.npy"]

@@ -61,15 +61,25 @@ def check_output(path: str | Path, *, overwrite: bool, made_with: str | None = N
 @contextmanager
 def _folders_above(path: Path) -> Iterator[None]:
     """Make the folders that an output lies in; those that were made go again where the work fails."""
-    made = [folder for folder in path.parents if not folder.exists()]
+    made = missing_folders_above(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:  # an interruption by hand too
-        for folder in made:
-            with suppress(OSError):  # another process may have come to use it
-                folder.rmdir()
+        remove_empty(made)
         raise
+
+
+def missing_folders_above(path: Path) -> list[Path]:
+    """Folders that would have to be made for an output, nearest first."""
+    return [folder for folder in path.parents if not folder.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, nearest to the output first, of which another process may have come to use some: these stay."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_not_input(path: str | Path, *inputs: str | Path) -> None:

@@ -113,17 +113,18 @@ def _check_drawn_splits(
 
     Groups that can be divided without a test part alone are a warning: a fit has to be told so.
     """
-    division, findings = None, []
+    division, first_error = None, None
     for test_fraction in (TEST_FRACTION, 0.0):
         try:
             division = _drawn_splits(crops.group, targets, schema, source, test_fraction)
             break
         except SplitError as error:
-            findings = findings or [error]
-    severity = "error" if division is None else "warning"
+            first_error = first_error or error
     train = np.ones(len(crops), dtype=bool) if division is None else division == "train"
-    found = [Finding("indivisible_groups", error, severity) for error in findings]
-    return [*found, *_check_weights(crops, train, source)]
+    findings = _check_weights(crops, train, source)
+    if first_error is not None:
+        findings.append(Finding("indivisible_groups", first_error, "error" if division is None else "warning"))
+    return findings
 
 
 def _drawn_splits(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ctcnet.errors import ManifestError
+from ctcnet.errors import ManifestError, OutputError
 from ctcnet.output import check_not_input
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".npy")
@@ -62,11 +62,9 @@ def images_below(folder: Path) -> list[str]:
             expected="a manifest, a folder of crops, or a packed store",
             fix="check the path",
         )
-    found = [
-        file.relative_to(folder).as_posix()
-        for file in _below(folder, _enclosing(folder))
-        if file.suffix.lower() in IMAGE_ENDINGS
-    ]
+    entered = frozenset(map(str, Path(os.path.realpath(folder)).parents))  # links out of what the user named
+    files = (file for file in _below(folder, entered) if file.suffix.lower() in IMAGE_ENDINGS)
+    found = [file.relative_to(folder).as_posix() for file in files]
     if not found:
         raise ManifestError(
             "holds no images", where=folder, expected=f"files that end in {', '.join(IMAGE_ENDINGS)}, here or below"
@@ -74,12 +72,7 @@ def images_below(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _enclosing(folder: Path) -> frozenset[str]:
-    """Real paths of the folders that a folder lies in: a link to one of them leads out of what the user named."""
-    return frozenset(map(str, Path(os.path.realpath(folder)).parents))
-
-
-def _below(folder: Path, entered: frozenset[str] = frozenset()) -> Iterator[Path]:
+def _below(folder: Path, entered: frozenset[str]) -> Iterator[Path]:
     """All that lies in a folder or below it, in no order, without what is hidden or may not be looked into.
 
     Links to folders are followed, but none to a folder that is `entered` already, whose real path encloses this one:
@@ -100,23 +93,19 @@ def _below(folder: Path, entered: frozenset[str] = frozenset()) -> Iterator[Path
 
 
 def check_not_read(output: str | Path, source: str | Path) -> None:
-    """Raise OutputError where an output would replace a file that crops are read from.
+    """Raise OutputError where an output would replace a file that crops may be read from.
 
     Args:
-        output: path of a file to write; a new one may lie anywhere.
-        source: a manifest, or a folder: then no manifest in it, no file of its store and no image below it is replaced.
+        output: path of a table to write; a new one may lie anywhere, and no image is replaced by one.
+        source: a manifest, or a folder: then no manifest in it and no file of its store is replaced.
     """
-    if os.path.exists(output):
-        check_not_input(output, source, *_files_read(Path(source)))
-
-
-def _files_read(folder: Path) -> list[Path]:
-    """Files that crops are read from where a folder is their source, whether they exist or not."""
-    if not folder.is_dir():
-        return []
+    if not os.path.exists(output):
+        return
+    folder = Path(source)
     names = (*MANIFEST_NAMES, *((STORE_FILE, PIXELS_FILE, INDEX_FILE) if is_store(folder) else ()))
-    images = [file for file in _below(folder, _enclosing(folder)) if file.suffix.lower() in IMAGE_ENDINGS]
-    return [*(folder / name for name in names), *images]
+    check_not_input(output, folder, *(folder / name for name in names))
+    if Path(os.path.realpath(output)).suffix.lower() in IMAGE_ENDINGS:
+        raise OutputError("is an image, and is not overwritten by a table", where=output, fix="choose another place")
 
 
 def class_of_image(path: str) -> str | None:

@@ -83,8 +83,8 @@ def check_division(before: str | None, data: CropDataModule) -> None:
         raise SplitError(
             "groups are not divided into training, validation and test as when the run began",
             where=data.manifest,
-            fix="give the manifest, split and seed that the run began with (its splits.csv), or train in another "
-            "--run_dir with --model.start_from",
+            fix="give the manifest, split and seed that the run began with (its splits.csv lists the parts), or train "
+            "in another --run_dir with --model.start_from",
         )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
 from ctcnet.errors import OutputError
-from ctcnet.output import check_output
+from ctcnet.output import check_output, missing_folders_above, remove_empty
 from ctcnet.training.classifier_module import ClassifierModule
 from ctcnet.training.learning_curve import plot_learning_curve
 
@@ -66,7 +65,7 @@ class RunFolder(Callback):
                 if self.run_dir.exists() and not self.resume:
                     os.replace(self.run_dir, self._replaced)
                 self._filling = not self.resume
-                self._made_above = [folder for folder in self.run_dir.parents if not folder.exists()]
+                self._made_above = missing_folders_above(self.run_dir)
                 self.run_dir.mkdir(parents=True, exist_ok=True)
                 (self.run_dir / CONFIG).write_text(self.config_text, encoding="utf-8")
                 pl_module.data.write_splits(self.run_dir / "splits.csv")
@@ -85,9 +84,7 @@ class RunFolder(Callback):
             shutil.rmtree(self.run_dir, ignore_errors=True)
             if self._replaced.is_dir():
                 os.replace(self._replaced, self.run_dir)
-            for folder in self._made_above:
-                with suppress(OSError):  # another process may have come to use it
-                    folder.rmdir()
+            remove_empty(self._made_above)
         elif self._filling:
             shutil.rmtree(self._replaced, ignore_errors=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +74,13 @@ def test_check_of_bad_crops_as_table_and_json(manifest: Path, capsys: pytest.Cap
 
 
 def test_check_replaces_nothing_that_it_reads(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("manifest.csv", "3.tif"):
+    panel = _panel(manifest)[1]
+    reasons = {"manifest.csv": "is also an input", "3.tif": "is an image", Path(panel).name: "is also an input"}
+    for source, (name, reason) in product((manifest, manifest.parent), reasons.items()):
         before = (manifest.parent / name).read_bytes()
-        arguments = ["check", str(manifest.parent), *_panel(manifest), "--json", str(manifest.parent / name)]
+        arguments = ["check", str(source), "--panel", panel, "--json", str(manifest.parent / name)]
         assert main([*arguments, "--overwrite"]) == 2
-        assert "is also an input" in capsys.readouterr().err
+        assert reason in capsys.readouterr().err
         assert (manifest.parent / name).read_bytes() == before
 
 

@@ -90,19 +90,19 @@ def fit_options(task: Path) -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def stop_fit(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
-    """Runs a fit that fails at step 8, after it wrote last.ckpt."""
+def stop_fit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a fit that fails after it wrote last.ckpt at a step, by default 8."""
     from ctcnet.training.command_line import main
     from ctcnet.training.model_selection import ModelSelection
 
     save = ModelSelection._save_last
 
-    def save_and_stop(self: ModelSelection, trainer) -> None:
-        save(self, trainer)
-        if trainer.global_step == 8:
-            raise RuntimeError("stopped")
+    def fit(options: list[str], step: int = 8) -> None:
+        def save_and_stop(self: ModelSelection, trainer) -> None:
+            save(self, trainer)
+            if trainer.global_step == step:
+                raise RuntimeError("stopped")
 
-    def fit(options: list[str]) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(ModelSelection, "_save_last", save_and_stop)
             with pytest.raises(RuntimeError, match="stopped"):

@@ -76,24 +76,12 @@ def test_killed_in_mid_epoch(
 
 
 def test_every_saved_step_resumes_alike(
-    fit_options: Callable, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fit_options: Callable, uninterrupted: Path, tmp_path: Path, stop_fit: Callable
 ) -> None:
     """Stopped right after the save at step 10 of 6 an epoch, and after the save at the end of an epoch."""
-    from ctcnet.training.model_selection import ModelSelection
-
-    save = ModelSelection._save_last
     for stop_at in (10, 18):
         run_dir = tmp_path / f"stopped_{stop_at}"
-
-        def save_and_stop(self: ModelSelection, trainer, stop_at: int = stop_at) -> None:
-            save(self, trainer)
-            if trainer.global_step == stop_at:
-                raise RuntimeError("stopped")
-
-        monkeypatch.setattr(ModelSelection, "_save_last", save_and_stop)
-        with pytest.raises(RuntimeError, match="stopped"):
-            main(fit_options(run_dir, *EPOCHS))
-        monkeypatch.setattr(ModelSelection, "_save_last", save)
+        stop_fit(fit_options(run_dir, *EPOCHS), stop_at)
         assert torch.load(run_dir / "last.ckpt", weights_only=True)["global_step"] == stop_at
         assert main(fit_options(run_dir, *EPOCHS, "--ckpt_path", "last")) == 0
         assert_bit_equal(run_dir / "last.ckpt", uninterrupted / "last.ckpt")

@@ -155,7 +155,7 @@ def test_what_a_folder_is_read_from_is_no_output(tmp_path: Path, image3: np.ndar
     (crops / "link.npy").symlink_to(tmp_path / "elsewhere" / "2.npy")
     (crops / "linked").symlink_to(tmp_path / "elsewhere")
     for output in {crops / name, (crops / name).resolve()}:
-        with pytest.raises(OutputError, match="is also an input"):
+        with pytest.raises(OutputError, match="is an image" if name.endswith(".npy") else "is also an input"):
             check_not_read(output, crops)
     check_not_read(crops / "index.parquet", crops)  # of no store
     check_not_read(crops / "new.npy", crops)

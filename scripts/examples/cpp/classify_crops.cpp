@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "inputs.hpp"
 #include "model.hpp"
 
 constexpr size_t BATCH = 64;
@@ -20,8 +21,8 @@ int run(const char* model_path, const char* crops_path, const char* background_t
 
   auto counts = read_counts(crops_path);
   if (counts.size() % values_per_crop) throw std::runtime_error("no whole number of crops in the file");
-  auto background = levels(background_text, channels);
-  auto scale = levels(scale_text, channels);
+  auto background = levels("background", background_text, channels);
+  auto scale = levels("scale", scale_text, channels);
   const std::vector<int64_t> level_shape{static_cast<int64_t>(channels)};
 
   std::printf("# For research use only. Model %s, channels %s\n", model.property("name").c_str(), panel.c_str());

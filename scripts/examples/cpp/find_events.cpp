@@ -5,6 +5,7 @@
 // FRAME.u16 and the levels are described in ../README.md.
 #include <algorithm>
 
+#include "inputs.hpp"
 #include "model.hpp"
 
 int run(const char* model_path, const char* frame_path, int64_t width, int64_t height, const char* background_text,
@@ -18,8 +19,8 @@ int run(const char* model_path, const char* frame_path, int64_t width, int64_t h
   auto counts = read_counts(frame_path);
   if (counts.size() != static_cast<size_t>(channels * height * width))
     throw std::runtime_error("the file does not hold a frame of this size");
-  auto background = levels(background_text, channels);
-  auto scale = levels(scale_text, channels);
+  auto background = levels("background", background_text, channels);
+  auto scale = levels("scale", scale_text, channels);
   std::vector<int64_t> max_events{std::stoll(model.property("max_events"))};
 
   const char* inputs[] = {"frame", "background", "scale", "max_events"};

@@ -22,8 +22,8 @@ static class ClassifyCrops
             ushort[] counts = Model.ReadCounts(cropsPath);
             if (counts.Length % valuesPerCrop != 0)
                 throw new InvalidDataException("no whole number of crops in the file");
-            float[] background = Model.Levels(backgroundText, channels);
-            float[] scale = Model.Levels(scaleText, channels);
+            float[] background = Model.Levels("background", backgroundText, channels);
+            float[] scale = Model.Levels("scale", scaleText, channels);
 
             Console.WriteLine("# For research use only. Model " + model.Property("name") + ", channels " + panel);
             Console.WriteLine("crop,class,unassigned,atypicality," + string.Join(",", classes.Select(name => "p_" + name)));

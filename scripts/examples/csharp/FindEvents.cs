@@ -22,8 +22,8 @@ static class FindEvents
             ushort[] counts = Model.ReadCounts(framePath);
             if (sides.Length != 2 || counts.Length != channels * sides[0] * sides[1])
                 throw new InvalidDataException("the file does not hold a frame of this size");
-            float[] background = Model.Levels(backgroundText, channels);
-            float[] scale = Model.Levels(scaleText, channels);
+            float[] background = Model.Levels("background", backgroundText, channels);
+            float[] scale = Model.Levels("scale", scaleText, channels);
             long[] maxEvents = { long.Parse(model.Property("max_events")) };
             var inputs = new Dictionary<string, OrtValue>
             {

@@ -33,7 +33,8 @@ if (!Number.isInteger(count)) {
 }
 const counts = new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 
-const levels = (text) => new ort.Tensor('float32', readLevels(text, channels), [channels]);
+const level = (name, text) => new ort.Tensor('float32', readLevels(name, text, channels), [channels]);
+const levels = { background: level('background', background), scale: level('scale', scale) };
 
 console.log(`# For research use only. Model ${metadata.name}, channels ${metadata.panel}`);
 console.log(['crop', 'class', 'unassigned', 'atypicality', ...classes.map((name) => `p_${name}`)].join(','));
@@ -42,8 +43,7 @@ for (let start = 0; start < count; start += BATCH) {
   const crops = counts.subarray(start * valuesPerCrop, (start + size) * valuesPerCrop);
   const answers = await session.run({
     crops: new ort.Tensor('uint16', crops, [size, channels, side, side]),
-    background: levels(background),
-    scale: levels(scale),
+    ...levels,
   });
   for (let row = 0; row < size; row++) {
     const p = answers.probabilities.data.slice(row * classes.length, (row + 1) * classes.length);

@@ -27,12 +27,12 @@ if (bytes.length !== 2 * channels * height * width) {
   process.exit(2);
 }
 const counts = new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
-const levels = (text) => new ort.Tensor('float32', readLevels(text, channels), [channels]);
+const level = (name, text) => new ort.Tensor('float32', readLevels(name, text, channels), [channels]);
 
 const events = await session.run({
   frame: new ort.Tensor('uint16', counts, [channels, height, width]),
-  background: levels(background),
-  scale: levels(scale),
+  background: level('background', background),
+  scale: level('scale', scale),
   max_events: new ort.Tensor('int64', BigInt64Array.of(BigInt(metadata.max_events)), [1]),
 });
 

@@ -1,7 +1,6 @@
 """The examples for other languages answer as Python does, crop by crop, on the shipped model."""
 
 import csv
-import shutil
 import sys
 from pathlib import Path
 
@@ -42,24 +41,19 @@ def test_example_answers_as_python(example, model, counts_file, predictor: OnnxP
     assert len(set(expected.probabilities.argmax(axis=1))) > 1, "crops of one class would prove nothing"
 
 
-def test_example_refuses_what_does_not_fit(example, model, tmp_path):
-    (tmp_path / "odd.u16").write_bytes(b"\0" * 1001)
-    assert "no whole number of crops" in example("classify_crops", model, tmp_path / "odd.u16", exit_code=2)
+@pytest.mark.parametrize("size", [1001, 2 * 5 * 64 * 64 + 1, 1000])
+def test_example_refuses_what_does_not_fit(example, model, tmp_path, size):
+    (tmp_path / "odd.u16").write_bytes(b"\0" * size)
+    assert "no whole number of" in example("classify_crops", model, tmp_path / "odd.u16", exit_code=2)
     assert "usage" in example("classify_crops", model, exit_code=2)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("60,55.5", "60,55.5"), ("60,nan", "60,NaN"), (None, "NaN,NaN"), ("60,x", ""), ("60,", ""), ("60", "")],
-)
-def test_levels_that_are_no_numbers_are_not_the_models_own(examples, call, text, expected):
-    argument = "undefined" if text is None else repr(text)
-    code = (
-        f"import {{ readLevels }} from '{examples}/node/levels.mjs'; console.log(readLevels({argument}, 2).join(','))"
-    )
-    printed = call("node", "--input-type=module", "-e", code, exit_code=0 if expected else 2)
-    assert printed.strip() == expected if expected else "not 2 numbers" in printed
+def test_example_refuses_wrong_levels(example, model, counts_file):
+    background, scale = LEVELS
+    error = example("classify_crops", model, counts_file, background, "400,0,90,80,60", exit_code=2)
+    assert error.startswith("error: scale 400,0,90,80,60 is not 5 numbers")
+    error = example("classify_crops", model, counts_file, background + ",", scale, exit_code=2)
+    assert error.startswith(f"error: background {background}, is not 5 numbers")
 
 
 def test_python_runner_needs_no_ctcnet(examples):

@@ -21,6 +21,8 @@ from ctcnet.resampling import MOST_CROP_SIZE_PX
 from ctcnet.settings_file import check_keys
 
 CARD_FORMAT = 1
+MOST_GUARD_BAND = 0.02
+"""Of INT8, the widest. Golden answers may differ by the guard band, so that a wider one would let anything pass."""
 PRECISIONS: tuple[str, ...] = ("float32", "int8", "fp16")
 SHIPPED_MODEL = "shipped_model"
 """Among `ModelCard.training_settings`: name of the shipped model that was specialised, and calibrated on simulated
@@ -368,6 +370,10 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (len(card.training_prior) == len(card.labels.classes), "one prior per class"),
         (abs(sum(card.training_prior) - 1) < 1e-3, "priors that add up to 1"),
         (card.temperature > 0, "a temperature above 0"),
+        (
+            _is_number(card.guard_band) and 0 <= card.guard_band <= MOST_GUARD_BAND,
+            f"a guard band from 0 to {MOST_GUARD_BAND:g}",
+        ),
         (card.precision in PRECISIONS, f"a precision out of {', '.join(PRECISIONS)}"),
         (card.pixel_size_um > 0, "a pixel size above 0"),
         (isinstance(card.crop_size_px, int) and 0 < card.crop_size_px <= MOST_CROP_SIZE_PX, "a crop size in pixels"),

@@ -49,7 +49,7 @@ def _sign(model: Path, key_file: Path, overwrite: bool) -> int:
     from ctcnet.contract.field_check import check_made_with
     from ctcnet.contract.sbom import sbom_path, sbom_text
     from ctcnet.contract.signing import read_private_key, sign
-    from ctcnet.contract.verification import verify
+    from ctcnet.contract.verification import verify_content
     from ctcnet.output import check_output, new_output_file
     from ctcnet.runtime.model_file import read_model_file
     from ctcnet.runtime.onnx_predictor import read_card
@@ -60,9 +60,9 @@ def _sign(model: Path, key_file: Path, overwrite: bool) -> int:
     bill = sbom_path(path)
     for output in (signature_path(path), bill):
         check_output(output, overwrite=overwrite)
-    for name, found in verify(path):
-        print(f"{name + ':':15s}{found}")
     file = read_model_file(path)
+    for name, found in verify_content(file, path):  # a signature that is there is of an older file
+        print(f"{name + ':':15s}{found}")
     text = sbom_text(path, file, read_card(file.properties, path), check_made_with(file.properties, path))
     with new_output_file(bill, overwrite=overwrite) as part:
         part.write_text(text, encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 from ctcnet.contract.fields import CONTRACT_VERSION, FIELDS, Field
 from ctcnet.errors import ContractError
 from ctcnet.model_card import ModelCard
+from ctcnet.runtime.frame_predictor import KIND_NAMES, LEVEL_SOURCES
 from ctcnet.runtime.model_file import ModelFile
 
 
@@ -50,6 +51,8 @@ def check_fields(file: ModelFile, graph: str, card: ModelCard, input_dtype: str,
         "opset": str(file.opset),
         "ir_version": str(file.ir_version),
     }
+    if graph == "frame":
+        wanted |= {"kinds": ",".join(KIND_NAMES), "level_sources": ",".join(LEVEL_SOURCES)}
     wanted |= {name: field.of_card(card) for name, field in fields.items() if field.of_card is not None}
     for name, field in fields.items():
         found = file.properties.get(name)
@@ -59,6 +62,8 @@ def check_fields(file: ModelFile, graph: str, card: ModelCard, input_dtype: str,
             raise _difference(name, wanted.get(name, field.kind), found, where)
         if name in wanted and found != wanted[name]:
             raise _difference(name, wanted[name], found, where)
+    if graph == "frame" and not 0 <= int(file.properties["max_events"]) < 2**31:
+        raise _difference("max_events", "a number of events, 0 or more", file.properties["max_events"], where)
     _check_onnxruntime(file.properties["least_onnxruntime"], where)
     check_made_with(file.properties, where)
     return len(file.properties)

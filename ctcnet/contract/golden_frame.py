@@ -12,10 +12,13 @@ import numpy as np
 from ctcnet.contract.golden_values import difference, reading, refusal, score_difference, to_plain
 from ctcnet.contract.packed_array import pack_array, unpack_array
 from ctcnet.errors import ContractError, ModelFileError
+from ctcnet.runtime.conformal import judge_unassigned
 from ctcnet.runtime.frame_predictor import FramePredictor
 
-COLUMNS = ("x_px", "y_px", "kind", "members", "probabilities", "unassigned", "atypicality")
+COLUMNS = ("x_px", "y_px", "diameter_um", "kind", "members", "parent", "probabilities", "unassigned", "atypicality")
 """Outputs of the graph that a golden frame states for each event."""
+DIAMETER_TOLERANCE_UM = 0.5
+"""Largest difference of a diameter, which is of an area counted in pixels or of a circle around such: about a pixel."""
 
 
 class GoldenEvents(NamedTuple):
@@ -23,8 +26,10 @@ class GoldenEvents(NamedTuple):
 
     x_px: np.ndarray
     y_px: np.ndarray
+    diameter_um: np.ndarray
     kind: np.ndarray
     members: np.ndarray
+    parent: np.ndarray
     probabilities: np.ndarray
     unassigned: np.ndarray
     atypicality: np.ndarray
@@ -72,13 +77,14 @@ def golden_frame_from_text(text: str, where: str | Path) -> GoldenFrame:
         content = json.loads(text)
         frame = unpack_array(content["frame"], where)
         background, scale = (np.array(content[name], np.float32) for name in ("background", "scale"))
-        types = {"kind": np.int32, "members": np.int32, "unassigned": np.bool_}
+        types = {"kind": np.int32, "members": np.int32, "parent": np.int32, "unassigned": np.bool_}
         columns = {name: np.array(content["events"][name], types.get(name, np.float32)) for name in COLUMNS}
         tolerances = {name: float(content[name]) for name in _TOLERANCES}
     events = GoldenEvents(**columns)
     number = events.x_px.size
     fits = frame.ndim == 3 and frame.dtype == np.uint16 and background.shape == scale.shape == frame.shape[:1]
     fits = fits and number > 0 and events.probabilities.ndim == 2 and len(events.probabilities) == number
+    fits = fits and ((events.parent >= -1) & (events.parent < number)).all()
     if not fits or any(values.shape != (number,) for values in events if values is not events.probabilities):
         raise ModelFileError("golden frame has arrays that do not fit together", where=where)
     return GoldenFrame(frame, background, scale, events, **tolerances)
@@ -108,16 +114,26 @@ def check_golden_frame(golden: GoldenFrame, predictor: FramePredictor, where: st
         raise _refusal("events", where, stated, "none within the tolerance")
     probability = difference(events.probabilities, found.probabilities[rows]).max(axis=1)
     atypicality = score_difference(events.atypicality, found.atypicality[rows])
+    own = found.probabilities[rows], found.atypicality[rows]
+    apart_um = difference(events.diameter_um, found.diameter_um[rows])
     for name, wrong in (
         ("probabilities", ~(probability <= golden.probability_tolerance)),
         ("atypicality", ~(atypicality <= golden.atypicality_tolerance)),
         ("unassigned", found.unassigned[rows] != events.unassigned),
+        ("unassigned", judge_unassigned(*own, predictor.card) != found.unassigned[rows]),
         ("members", found.members[rows] != events.members),
+        ("parent", ~_same_parent(events.parent, found.parent[rows], rows)),
+        ("diameter_um", ~(apart_um <= DIAMETER_TOLERANCE_UM)),
     ):
         if wrong.any():
             event = int(np.flatnonzero(wrong)[0])
             raise _refusal(name, where, getattr(events, name)[event], getattr(found, name)[rows][event])
     return float(probability.max())
+
+
+def _same_parent(stored: np.ndarray, found: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Whether each event has the same cluster: bool (N,), for stored rows, those found, and where each is found."""
+    return np.where(stored < 0, -1, rows[stored]) == found
 
 
 def _refusal(what: str, where: str | Path, expected: object, found: object) -> ContractError:

@@ -12,6 +12,7 @@ import numpy as np
 from ctcnet.contract.golden_values import difference, reading, refusal, score_difference, to_plain
 from ctcnet.contract.packed_array import pack_array, unpack_array
 from ctcnet.errors import ContractError, ModelFileError
+from ctcnet.runtime.conformal import judge_unassigned
 from ctcnet.runtime.predictions import Predictor
 
 
@@ -109,7 +110,8 @@ def check_golden(sample: GoldenSample, predictor: Predictor, dtype: np.dtype, wh
         where: file that the error names.
 
     Raises:
-        ContractError: an answer differs, with the first crop for which it does.
+        ContractError: an answer differs, with the first crop for which it does, or is not what the card's thresholds
+            and levels make of it.
     """
     worst_probability = worst_atypicality = 0.0
     for number, case in enumerate(sample.cases):
@@ -118,17 +120,40 @@ def check_golden(sample: GoldenSample, predictor: Predictor, dtype: np.dtype, wh
             raise _refusal("probabilities", where, number, 0, case.probabilities.shape, found.probabilities.shape)
         probability = difference(case.probabilities, found.probabilities).max(axis=1)
         atypicality = score_difference(case.atypicality, found.atypicality)
+        by_card = judge_unassigned(found.probabilities, found.atypicality, predictor.card)
         for name, wrong in (
             ("probabilities", ~(probability <= sample.probability_tolerance)),
             ("atypicality", ~(atypicality <= sample.atypicality_tolerance)),
             ("unassigned", case.unassigned != found.unassigned),
+            ("unassigned", by_card != found.unassigned),
         ):
             if wrong.any():
                 crop = int(np.flatnonzero(wrong)[0])
                 raise _refusal(name, where, number, crop, getattr(case, name)[crop], getattr(found, name)[crop])
+        _check_own_levels(sample, case, found.probabilities, predictor, dtype, where)
         worst_probability = max(worst_probability, float(probability.max()))
         worst_atypicality = max(worst_atypicality, float(atypicality.max()))
     return GoldenDifference(len(sample.crops) * len(sample.cases), worst_probability, worst_atypicality)
+
+
+def _check_own_levels(
+    sample: GoldenSample,
+    case: GoldenCase,
+    probabilities: np.ndarray,
+    predictor: Predictor,
+    dtype: np.dtype,
+    where: str | Path,
+) -> None:
+    """Raise ContractError where the levels that NaN stands for are not those of the card."""
+    own = predictor.card.normalization
+    missing = np.isnan(case.background) | np.isnan(case.scale)
+    if own.mode == "per_crop" or own.background is None or own.scale is None or not missing.any():
+        return
+    background = np.where(np.isnan(case.background), np.array(own.background, np.float32), case.background)
+    scale = np.where(np.isnan(case.scale), np.array(own.scale, np.float32), case.scale)
+    found = predictor.predict(sample.crops.astype(dtype), background, scale)
+    if not difference(probabilities, found.probabilities).max() <= sample.probability_tolerance:
+        raise refusal("levels", "sample, where none are given", where, "those of its card", "others")
 
 
 def _refusal(what: str, where: str | Path, case: int, crop: int, expected: object, found: object) -> ContractError:

@@ -23,7 +23,7 @@ from ctcnet.evaluation.summary import plain, summarise
 from ctcnet.labels import LabelSchema
 from ctcnet.model_card import ModelCard, fold_matrix
 from ctcnet.runtime import Predictions, Predictor, classify_crops
-from ctcnet.runtime.conformal import prediction_sets
+from ctcnet.runtime.conformal import is_atypical, prediction_sets
 from ctcnet.runtime.crop_prediction import match_channels
 
 METRICS_FILE = "metrics.json"
@@ -131,7 +131,8 @@ def score_crops(
         probabilities = restate_prior(probabilities, card.training_prior, new_prior)
         sets = prediction_sets(predictions.probabilities, card)
         if sets is None:
-            unassigned = ~(probabilities.max(axis=1) >= card.unassigned_below) | (predictions.atypicality > 1)
+            unclear = ~(probabilities.max(axis=1) >= card.unassigned_below)
+            unassigned = unclear | is_atypical(predictions.atypicality, card)
         else:
             unassigned = unassigned | ~sets[np.arange(len(sets)), probabilities.argmax(axis=1)]
     targets, fold = crops.require_targets(), fold_matrix(schema.classes, card.folded)

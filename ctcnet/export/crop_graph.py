@@ -88,7 +88,7 @@ class CropGraph(nn.Module):
     def _unassigned(self, probabilities: Tensor, atypicality: Tensor) -> Tensor:
         """As `ctcnet.runtime.conformal.judge_unassigned`."""
         unclear = self._unclear(probabilities)
-        return unclear if self.atypicality is None else unclear | (atypicality > 1)
+        return unclear if self.atypicality is None else unclear | torch.logical_not(atypicality <= 1)
 
     def _unclear(self, probabilities: Tensor) -> Tensor:
         """Whether the probabilities alone leave the class open, bool (N,)."""

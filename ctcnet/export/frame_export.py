@@ -21,9 +21,8 @@ from ctcnet.export.onnx_file import IR_VERSION, LEAST_ONNXRUNTIME, for_old_runti
 from ctcnet.export.precision import Reduced, Reduction
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime import OnnxPredictor, Predictor, SessionSettings
-from ctcnet.runtime.frame_predictor import LEVEL_SOURCES, MAX_EVENTS, FramePredictor
+from ctcnet.runtime.frame_predictor import KIND_NAMES, LEVEL_SOURCES, MAX_EVENTS, FramePredictor
 from ctcnet.scan.detect.detector import EventDetector
-from ctcnet.scan.event_kinds import KIND_NAMES
 from ctcnet.scan.platform import Platform
 from ctcnet.scan.preprocess.spillover import unmixing_matrix
 

@@ -78,11 +78,10 @@ def prediction_sets(probabilities: np.ndarray, card: ModelCard) -> np.ndarray | 
 def judge_unassigned(probabilities: np.ndarray, atypicality: np.ndarray, card: ModelCard) -> np.ndarray:
     """Crops without a class, bool (N,).
 
-    With conformal sets: the most probable class is not in the set, or others are in it, or the crop is atypical (above
-    1; NaN is not). Classes that all contain a CTC do not count as others of each other: which partner a CTC has may
-    stay open where the panel cannot tell, that it is one does not. Without sets: the largest probability is below the
-    card's `unassigned_below`, or the crop is atypical. Either way a crop whose probabilities are no numbers is
-    unassigned.
+    With conformal sets: the most probable class is not in the set, or others are in it, or the crop is atypical.
+    Classes that all contain a CTC do not count as others of each other: which partner a CTC has may stay open where the
+    panel cannot tell, that it is one does not. Without sets: the largest probability is below the card's
+    `unassigned_below`, or the crop is atypical. Either way a crop whose probabilities are no numbers is unassigned.
 
     Args:
         probabilities: (N, K) float, as the model gives them.
@@ -91,11 +90,22 @@ def judge_unassigned(probabilities: np.ndarray, atypicality: np.ndarray, card: M
     """
     sets = prediction_sets(probabilities, card)
     if sets is None:
-        return ~(probabilities.max(axis=1, initial=0) >= card.unassigned_below) | (atypicality > 1)
+        return ~(probabilities.max(axis=1, initial=0) >= card.unassigned_below) | is_atypical(atypicality, card)
     number, kept = sets.sum(axis=1), np.where(sets, probabilities, 0)
     all_ctc = number == sets[:, ctc_classes(card.labels)].sum(axis=1)
     clear = ((number == 1) | all_ctc) & (kept.max(axis=1, initial=0) >= probabilities.max(axis=1, initial=0))
-    return ~clear | (atypicality > 1)
+    return ~clear | is_atypical(atypicality, card)
+
+
+def is_atypical(atypicality: np.ndarray, card: ModelCard) -> np.ndarray:
+    """Crops whose score is above 1, or no number though the model has a score: bool (N,).
+
+    Args:
+        atypicality: (N,) float.
+        card: the model's.
+    """
+    atypical = atypicality > 1
+    return atypical if card.atypicality_quantile is None else atypical | np.isnan(atypicality)
 
 
 def ctc_classes(labels: LabelSchema) -> np.ndarray:

@@ -10,12 +10,15 @@ import numpy as np
 
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
 from ctcnet.model_card import ModelCard
-from ctcnet.runtime.onnx_predictor import check_level, check_sizes, read_card
+from ctcnet.runtime.onnx_predictor import check_level, check_sizes, check_types, read_card
 from ctcnet.runtime.session import ModelSession, SessionSettings
 
 INPUTS = ("frame", "background", "scale", "max_events")
 MAX_EVENTS = 4096
 """Events of a frame at most, unless asked otherwise."""
+
+KIND_NAMES: tuple[str, ...] = ("cell", "object", "cluster")
+"""Name of each kind of event, by its number: with a nucleus, without one, a group of touching cells."""
 
 GIVEN, OF_FRAME, OF_MODEL, OF_CROP = range(4)
 LEVEL_SOURCES = ("given", "frame", "model", "crop")
@@ -71,6 +74,17 @@ class FrameEvents:
 
 OUTPUTS: tuple[str, ...] = tuple(FrameEvents.__dataclass_fields__)
 
+_OF_FRAMES = ("truncated", "events_found", "background_used", "scale_used", "background_source", "scale_source")
+"""Outputs that are not of single events."""
+_TYPES = {
+    **dict.fromkeys((*OUTPUTS, "background", "scale"), "tensor(float)"),
+    **dict.fromkeys(("kind", "members", "parent", "background_source", "scale_source"), "tensor(int32)"),
+    **dict.fromkeys(("unassigned", "truncated"), "tensor(bool)"),
+    **dict.fromkeys(("events_found", "max_events"), "tensor(int64)"),
+    "frame": "tensor(uint16)",
+}
+"""Type of each input and output, in the words of onnxruntime."""
+
 
 class FramePredictor:
     """Finds and classifies the events of frames.
@@ -94,6 +108,7 @@ class FramePredictor:
     def __init__(
         self, path: str | Path, settings: SessionSettings | None = None, *, expected_sha256: str | None = None
     ) -> None:
+        self._path = path
         self._session = ModelSession(path, settings or SessionSettings(), expected_sha256)
         self.properties = self._session.properties
         inputs = [node.name for node in self._session.inputs]
@@ -110,6 +125,7 @@ class FramePredictor:
         channels, classes = len(self.card.panel.channels), len(self.card.labels.classes)
         sizes = {"probabilities": (classes,), "mean": (channels,), "snr": (channels,)}
         check_sizes(self._session, sizes, path)
+        check_types(self._session, _TYPES, path)
         self.frame_pixel_size_um = _pixel_size_um(self.properties.get("frame_pixel_size_um", ""), path)
 
     def predict(
@@ -130,6 +146,7 @@ class FramePredictor:
             ModelPanelError: the number of channels is not the model's.
             SettingError: another shape or type, levels that cannot be, or a number of events below 0 or not whole.
             DeadlineError: the call took longer than the settings allow.
+            ModelFileError: the answers are none: numbers of events that differ, or probabilities that are no numbers.
         """
         channels = len(self.card.panel.channels)
         if frame.ndim == 3 and frame.shape[0] != channels:
@@ -157,7 +174,20 @@ class FramePredictor:
         }
         found = dict(zip(OUTPUTS, self._session.run(OUTPUTS, feed), strict=True))
         alone = {"truncated": bool(found.pop("truncated")), "events_found": int(found.pop("events_found"))}
-        return FrameEvents(**found, **alone)
+        events = FrameEvents(**found, **alone)
+        self._check_answers(events)
+        return events
+
+    def _check_answers(self, events: FrameEvents) -> None:
+        rows = {np.shape(getattr(events, name))[:1] for name in OUTPUTS if name not in _OF_FRAMES}
+        if len(rows) != 1 or () in rows or not np.isfinite(events.probabilities).all():
+            raise ModelFileError(
+                "answers with columns of different lengths or with probabilities that are no numbers",
+                where=self._path,
+                expected="one row for each event, probabilities that sum to 1",
+                found=f"columns of {', '.join(str(size) for size in sorted(rows))} rows",
+                fix="look for levels of huge values; without such ones the file is damaged: copy or export it again",
+            )
 
 
 def _pixel_size_um(text: str, path: str | Path) -> float:

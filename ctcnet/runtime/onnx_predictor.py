@@ -23,6 +23,9 @@ CARTRIDGE_PROPERTY = "ctcnet_cartridges"
 INPUTS = ("crops", "background", "scale")
 OUTPUTS = ("probabilities", "unassigned", "atypicality", "embedding")
 
+_TYPES = dict.fromkeys((*INPUTS[1:], *OUTPUTS), "tensor(float)") | {"unassigned": "tensor(bool)"}
+"""Type of each input and output but the crops, in the words of onnxruntime."""
+
 _DTYPES = {"tensor(uint16)": np.dtype(np.uint16), "tensor(float)": np.dtype(np.float32)}
 
 
@@ -68,6 +71,7 @@ class OnnxPredictor:
             "embedding": (None,),
         }
         check_sizes(self._session, sizes, path)
+        check_types(self._session, _TYPES, path)
         self.cartridge_reference = _read_reference(self._session, path)
 
     def predict(
@@ -83,7 +87,7 @@ class OnnxPredictor:
             ModelPanelError: the number of channels is not the model's.
             SettingError: another shape or type, or levels that cannot be.
             DeadlineError: the call took longer than the settings allow.
-            ModelFileError: the answers to pixels that are numbers are none.
+            ModelFileError: the answers to pixels that are numbers are none, or not one for each crop.
         """
         self._check_shape(crops)
         feed = {
@@ -92,6 +96,14 @@ class OnnxPredictor:
             "scale": check_level(scale, "scale", crops.shape[1]),
         }
         answers = Predictions(*self._session.run(OUTPUTS, feed))
+        if any(len(column) != len(crops) for column in answers):
+            raise ModelFileError(
+                "does not answer once for each crop",
+                where=self._path,
+                expected=f"{len(crops)} rows",
+                found=", ".join(str(len(column)) for column in answers),
+                fix="export the model again",
+            )
         check_probabilities(answers.probabilities, crops, self._path)
         return answers
 
@@ -178,6 +190,23 @@ def _check_graph(session: ModelSession, path: str | Path) -> np.dtype:
             fix="use a file for crops: one written by ctcnet export without --frame",
         )
     return _DTYPES[inputs["crops"].type]
+
+
+def check_types(session: ModelSession, wanted: Mapping[str, str], path: str | Path) -> None:
+    """Check the types of the graph's inputs and outputs, by which programs in other languages read their memory.
+
+    Raises:
+        ModelFileError: one has another type.
+    """
+    for node in (*session.inputs, *session.outputs):
+        if node.name in wanted and node.type != wanted[node.name]:
+            raise ModelFileError(
+                f"has another type of '{node.name}'",
+                where=path,
+                expected=wanted[node.name],
+                found=node.type,
+                fix="use a file that ctcnet export wrote, as it wrote it",
+            )
 
 
 def check_sizes(session: ModelSession, wanted: Mapping[str, tuple[int | None, ...]], path: str | Path) -> None:

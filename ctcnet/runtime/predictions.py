@@ -94,7 +94,8 @@ def check_probabilities(probabilities: np.ndarray, crops: np.ndarray, where: str
             where=where,
             expected="rows of probabilities that sum to 1",
             found=f"NaN or infinity for {answerable} of {len(probabilities)} crops",
-            fix="its weights are damaged: copy, export or train it again",
+            fix="look for huge values in those crops (no data marked by -3.4e38); without such ones the weights are "
+            "damaged: copy, export or train it again",
         )
 
 

@@ -112,7 +112,7 @@ class ModelSession:
 
     def __init__(self, path: str | Path, settings: SessionSettings, expected_sha256: str | None = None) -> None:
         self._path, self._settings = Path(path), settings
-        file = read_model_file(path, expected_sha256 or stated_sha256(path))
+        file = read_model_file(path, stated_sha256(path) if expected_sha256 is None else expected_sha256)
         self._session = _open(self._path, file.content, settings)
         self.inputs, self.outputs = self._session.get_inputs(), self._session.get_outputs()
         self.properties, self.sha256 = file.properties, file.sha256
@@ -179,10 +179,15 @@ def _open(path: Path, content: bytes, settings: SessionSettings) -> InferenceSes
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.enable_cpu_mem_arena = settings.memory_arena
+    # as read_model_file understood it: onnxruntime takes bytes that can be read as either format for its own
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     if settings.threads is not None:
         options.intra_op_num_threads = settings.threads
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=[wanted])
+        # constants are computed in calls, which have a deadline, and not while the file is opened, which has none
+        session = onnxruntime.InferenceSession(
+            content, options, providers=[wanted], disabled_optimizers=["ConstantFolding"]
+        )
     except Exception as cause:  # as above
         raise ModelFileError(
             "cannot be loaded as an ONNX model",

@@ -30,9 +30,9 @@ from ctcnet.export.frame_parity import compare_events
 from ctcnet.export.simulated_frame import simulated_frame
 from ctcnet.panel import Panel, load_panel
 from ctcnet.runtime import FrameEvents, FramePredictor, OnnxPredictor, Predictions, Predictor, SessionSettings
+from ctcnet.runtime.frame_predictor import KIND_NAMES
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
-from ctcnet.scan.event_kinds import KIND_NAMES
 from ctcnet.scan.platform import Platform, load_platform
 from ctcnet.scan.preprocess.registration import measure_shifts, undo_shifts
 from ctcnet.scan.readers.opening import open_cartridge

@@ -120,6 +120,8 @@ def test_page_says_research_use_and_simulated(tmp_path: Path):
         {"normalization": NormalizationCard("fixed", (1.0,) * 4, (), 1.0)},
         {"normalization": NormalizationCard("cartridge", (1.0,) * 4, None, 1.0)},
         {"guard_band": "wide"},
+        {"guard_band": 0.03},
+        {"guard_band": -0.001},
         {"unassigned_below": float("nan")},
         {"temperature": 10**400},
         {"licence": None},

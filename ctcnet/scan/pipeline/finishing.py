@@ -14,9 +14,9 @@ from ctcnet.errors import CartridgeError
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, CartridgeScore
 from ctcnet.runtime.conformal import ctc_classes, holds_ctc, prediction_sets
+from ctcnet.runtime.frame_predictor import KIND_NAMES
 from ctcnet.runtime.predictions import entropy_nats
 from ctcnet.scan.cartridge import Cartridge, Note
-from ctcnet.scan.event_kinds import KIND_NAMES
 from ctcnet.scan.measure.interpretation import interpret
 from ctcnet.scan.measure.references import LeukocyteReference, leukocyte_reference, reference_columns
 from ctcnet.scan.pipeline.cartridge_score import EMBEDDING_COLUMN, score_cartridge

@@ -15,15 +15,25 @@ UINT16 = np.dtype(np.uint16)
 
 
 class _Answers:
-    """A model of two crops that gives stored answers."""
+    """A model of two crops that gives stored answers, whatever the levels unless they are its `own`."""
 
-    def __init__(self, sample, **changes):
+    def __init__(self, sample, card, own=None, **changes):
+        self.card, self.own = card, own
         case = sample.cases[0]
         stored = Predictions(case.probabilities, case.unassigned, case.atypicality, np.zeros((2, 0)))
         self.answer = stored._replace(**changes)
 
     def predict(self, crops, background=None, scale=None):
+        if self.own is not None and not np.isnan(background).any():
+            return self.answer._replace(probabilities=self.own)
         return self.answer
+
+
+@pytest.fixture
+def card(two_channel_card):
+    """Of three channels and two classes; the sample's second crop is unassigned by it."""
+    own = replace(two_channel_card.normalization, background=(1.0, 2.0, 3.0), scale=(4.0, 5.0, 6.0))
+    return replace(two_channel_card, unassigned_below=0.68, normalization=own)
 
 
 @pytest.fixture
@@ -50,9 +60,9 @@ def test_text_is_plain_json_that_other_languages_read(sample):
     assert content["crops"]["shape"] == [2, 3, 4, 4]
 
 
-def test_right_answers_pass_with_their_difference(sample):
+def test_right_answers_pass_with_their_difference(sample, card):
     moved = sample.cases[0].probabilities + np.float32(5e-5)
-    found = check_golden(sample, _Answers(sample, probabilities=moved), UINT16, "m.onnx")
+    found = check_golden(sample, _Answers(sample, card, probabilities=moved), UINT16, "m.onnx")
     assert found.answers == 2
     assert found.probability == pytest.approx(5e-5, rel=0.01)
     assert found.atypicality == 0
@@ -70,9 +80,23 @@ def test_right_answers_pass_with_their_difference(sample):
         ({"atypicality": np.array([np.inf, np.nan], np.float32)}, "atypicality.*crop 1"),
     ],
 )
-def test_other_answers_are_named(sample, changes, words):
+def test_other_answers_are_named(sample, card, changes, words):
     with pytest.raises(ContractError, match=words):
-        check_golden(sample, _Answers(sample, **changes), UINT16, "m.onnx")
+        check_golden(sample, _Answers(sample, card, **changes), UINT16, "m.onnx")
+
+
+def test_thresholds_of_the_card_that_decide_otherwise_than_the_graph_are_refused(sample, card):
+    other = replace(card, unassigned_below=0.9)
+    with pytest.raises(ContractError, match=r"unassigned.*crop 1"):
+        check_golden(sample, _Answers(sample, other), UINT16, "m.onnx")
+
+
+def test_levels_of_the_card_that_are_not_those_of_the_graph_are_refused(sample, card):
+    other = sample.cases[0].probabilities[:, ::-1]
+    with pytest.raises(ContractError, match=r"levels.*where none are given"):
+        check_golden(sample, _Answers(sample, card, own=other), UINT16, "m.onnx")
+    per_crop = replace(card, normalization=replace(card.normalization, mode="per_crop", background=None, scale=None))
+    check_golden(sample, _Answers(sample, per_crop, own=other), UINT16, "m.onnx")
 
 
 @pytest.mark.parametrize(

@@ -186,3 +186,17 @@ def test_extra_is_named_where_it_is_missing(exported, monkeypatch, capsys):
     assert _main("verify", exported, "--key", "x.pem") == 2
     assert 'pip install "ctcnet[sign]"' in capsys.readouterr().err
     assert _main("verify", exported) == 0
+
+
+@pytest.mark.parametrize("text", [None, "malformed"])
+def test_overwrite_signs_a_newer_file_in_place_of_the_older(exported, keys, capsys, text):
+    private, public = keys
+    assert _main("sign", exported, "--key", private) == 0
+    signature_path(exported).write_text(
+        json.dumps(json.loads(signature_path(exported).read_text()) | {"sha256": "0" * 64}) if text is None else text
+    )
+    assert _main("verify", exported) != 0
+    assert _main("sign", exported, "--key", private) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert _main("sign", exported, "--key", private, "--overwrite") == 0
+    assert _main("verify", exported, "--key", public) == 0

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 def test_file_as_exported_passes_every_step(exported):
     steps = dict(verify(exported))
-    assert list(steps) == ["file", "signature", "metadata", "golden sample"]
+    assert list(steps) == ["signature", "file", "metadata", "golden sample"]
     assert steps["signature"] == "none"
     assert "every decision equal" in steps["golden sample"]
     stated = read_model_file(exported).properties
@@ -69,6 +69,25 @@ def test_every_field_must_say_what_is_so(exported, name):
     with pytest.raises(CtcnetError) as caught:
         list(verify(set_property(exported, name, OTHER[name])))
     assert caught.value.where == str(exported)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("precision", "int8"), ("float_layers", "none")]
+)
+def test_an_optional_field_must_say_what_is_so_where_it_is(exported, name, text):
+    list(verify(set_property(exported, name, None)))
+    with pytest.raises(ContractError, match=name):
+        list(verify(set_property(exported, name, text)))
+
+
+def test_a_guard_band_that_would_let_any_answer_pass_is_refused(exported):
+    properties = {entry.key: entry.value for entry in onnx.load(str(exported)).metadata_props}
+    card = json.loads(properties["ctcnet_card"]) | {"guard_band": 2.0}
+    sample = json.loads(properties["golden_sample"]) | {"probability_tolerance": 1.5}
+    set_property(exported, "ctcnet_card", json.dumps(card))
+    set_property(exported, "golden_sample", json.dumps(sample))
+    with pytest.raises(CtcnetError, match="guard band"):
+        list(verify(set_property(exported, "guard_band", "2.0")))
 
 
 def test_a_program_without_a_name_is_refused(exported):

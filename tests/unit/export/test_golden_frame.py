@@ -58,6 +58,8 @@ def test_frame_survives_as_text(golden):
 
 def test_rows_in_another_order_are_the_same_events(golden, graph):
     turned = golden.events._make(values[::-1] for values in golden.events)
+    parent = turned.parent
+    turned = turned._replace(parent=np.where(parent < 0, -1, len(parent) - 1 - parent))
     assert check_golden_frame(replace(golden, events=turned), graph, "m.onnx") < 1e-6
 
 
@@ -67,6 +69,8 @@ def test_rows_in_another_order_are_the_same_events(golden, graph):
         ("x_px", lambda v: v + 3),
         ("kind", lambda v: (v + 1) % 3),
         ("members", lambda v: v + 1),
+        ("parent", lambda v: np.where(v < 0, 0, -1)),
+        ("diameter_um", lambda v: v * 1.2),
         ("probabilities", lambda v: v[:, ::-1]),
         ("unassigned", lambda v: ~v),
         ("atypicality", lambda v: v + 5),
@@ -114,3 +118,44 @@ def test_a_number_in_place_of_a_column_is_refused(golden, column):
     content["events"][column] = 0
     with pytest.raises(ModelFileError, match="fit together"):
         golden_frame_from_text(json.dumps(content), "m.onnx")
+
+
+def _with(path, tmp_path, **properties):
+    model = onnx.load(str(path))
+    for entry in model.metadata_props:
+        entry.value = properties.get(entry.key, entry.value)
+    onnx.save_model(model, str(tmp_path / "other.onnx"))
+    return tmp_path / "other.onnx"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("kinds", "cluster,object,cell"),
+        ("level_sources", "crop,model,frame,given"),
+        ("max_events", "-7"),
+        ("max_events", "9" * 30),
+    ],
+)
+def test_constants_of_the_contract_must_be_those_of_the_graph(path, tmp_path, name, text):
+    with pytest.raises(ContractError, match=name):
+        list(verify(_with(path, tmp_path, **{name: text})))
+
+
+def test_probabilities_that_are_no_numbers_are_refused(path, tmp_path):
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        node.output[:] = ["numbers" if output == "probabilities" else output for output in node.output]
+        node.input[:] = ["numbers" if value == "probabilities" else value for value in node.input]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "no_number"))
+    model.graph.node.append(onnx.helper.make_node("Add", ["numbers", "no_number"], ["probabilities"]))
+    onnx.save_model(model, str(tmp_path / "other.onnx"))
+    frame = golden_frame_from_text(FramePredictor(path).properties["golden_frame"], path)
+    with pytest.raises(ModelFileError, match="no numbers"):
+        FramePredictor(tmp_path / "other.onnx").predict(frame.frame)
+
+
+def test_a_parent_that_is_no_row_is_malformed(golden):
+    events = golden.events._replace(parent=np.full_like(golden.events.parent, len(golden.events.parent)))
+    with pytest.raises(ModelFileError, match="fit together"):
+        golden_frame_from_text(replace(golden, events=events).to_text(), "m.onnx")

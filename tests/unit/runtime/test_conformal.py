@@ -114,6 +114,10 @@ def test_unassigned_is_no_single_class_or_atypical(card):
     np.testing.assert_array_equal(judge_unassigned(p, atypicality, card), [False, True, True, True, False])
     plain = replace(card, conformal=None, unassigned_below=0.5)
     np.testing.assert_array_equal(judge_unassigned(p, atypicality, plain), [False, False, True, True, False])
+    scored = replace(card, atypicality_quantile=0.998)  # a score that could not be computed is none that is typical
+    np.testing.assert_array_equal(judge_unassigned(p, atypicality, scored), [False, True, True, True, True])
+    plain_scored = replace(plain, atypicality_quantile=0.998)
+    np.testing.assert_array_equal(judge_unassigned(p, atypicality, plain_scored), [False, False, True, True, True])
     assert prediction_sets(p, plain) is None
     assert judge_unassigned(p[:0], atypicality[:0], plain).shape == (0,)
 

@@ -101,7 +101,7 @@ def test_session_that_fell_back_is_refused(write_linear_model, monkeypatch):
     offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
     monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda path, options, providers: real(path, providers=["CPUExecutionProvider"])
+        onnxruntime, "InferenceSession", lambda path, *_, **__: real(path, providers=["CPUExecutionProvider"])
     )
     with pytest.raises(ModelFileError, match="device asked for"):
         OnnxPredictor(path, SessionSettings("cuda"))
@@ -174,3 +174,33 @@ def test_output_of_another_number_of_axes_is_refused(write_linear_model, name):
     onnx.save_model(model, str(path))
     with pytest.raises(ModelFileError):
         OnnxPredictor(path)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("probabilities", "DOUBLE"), ("unassigned", "INT64")])
+def test_output_of_another_type_is_refused(write_linear_model, name, dtype):
+    path = write_linear_model()
+    model = onnx.load(str(path))
+    kind = getattr(onnx.TensorProto, dtype)
+    for node in model.graph.node:
+        node.output[:] = ["inner" if output == name else output for output in node.output]
+        node.input[:] = ["inner" if value == name else value for value in node.input]
+    model.graph.node.append(onnx.helper.make_node("Cast", ["inner"], [name], to=kind))
+    next(value for value in model.graph.output if value.name == name).type.tensor_type.elem_type = kind
+    onnx.save_model(model, str(path))
+    with pytest.raises(ModelFileError, match=f"another type of '{name}'"):
+        OnnxPredictor(path)
+
+
+def test_answers_that_are_not_one_for_each_crop_are_an_error(write_linear_model):
+    path = write_linear_model()
+    model = onnx.load(str(path))
+    for node in model.graph.node:
+        node.output[:] = ["all" if output == "unassigned" else output for output in node.output]
+    for place, value in (("from", [0]), ("to", [2])):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), place))
+    model.graph.node.append(onnx.helper.make_node("Slice", ["all", "from", "to"], ["unassigned"]))
+    output = next(value for value in model.graph.output if value.name == "unassigned")
+    output.type.tensor_type.shape.dim[0].dim_param = "other"
+    onnx.save_model(model, str(path))
+    with pytest.raises(ModelFileError, match="once for each crop"):
+        OnnxPredictor(path).predict(_crops(3))

@@ -15,6 +15,7 @@ import numpy as np
 from ctcnet.call_rates import CallRates, rates_from_dict
 from ctcnet.errors import ModelFileError
 from ctcnet.labels import CONTAINS_CTC, LabelSchema, schema_from_dict
+from ctcnet.log_odds import LogOddsShift
 from ctcnet.normalization import MODES
 from ctcnet.panel import Panel, panel_from_dict
 from ctcnet.resampling import MOST_CROP_SIZE_PX
@@ -110,6 +111,7 @@ class ModelCard:
         precision: one of `PRECISIONS`, that of the convolutions that are not in `float_layers`; the rest is float32.
         float_layers: convolutions of a model of another precision that stayed in float32.
         rates: sensitivity and false calls by which a scan corrects its counts; None where they were not measured.
+        ctc_log_odds: shift of the log-odds of P(contains a CTC) after the temperature; None for none.
     """
 
     name: str
@@ -137,6 +139,7 @@ class ModelCard:
     precision: str = "float32"
     float_layers: tuple[str, ...] = ()
     rates: CallRates | None = None
+    ctc_log_odds: LogOddsShift | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: dicts, lists, strings, numbers, booleans and None; what is optional and None is left out."""
@@ -145,6 +148,7 @@ class ModelCard:
         content["training_data"] = asdict(self.training_data)
         content["conformal"] = None if self.conformal is None else asdict(self.conformal)
         content["rates"] = None if self.rates is None else self.rates.to_dict()
+        content["ctc_log_odds"] = None if self.ctc_log_odds is None else asdict(self.ctc_log_odds)
         content = {name: value for name, value in content.items() if name not in _OPTIONAL or value != _DEFAULTS[name]}
         return json.loads(json.dumps(content))
 
@@ -171,6 +175,8 @@ class ModelCard:
             ("Software", f"ctcnet {self.software_version}"),
             ("Licence", self.licence),
         ]
+        if self.ctc_log_odds is not None:
+            rows.insert(8, ("Log-odds of P(contains a CTC)", self._shift_text(self.ctc_log_odds)))
         if self.folded:
             told = ", ".join(f"{source} is called {target}" for source, target in self.folded.items())
             rows.insert(6, ("Not told apart", told))
@@ -209,6 +215,10 @@ class ModelCard:
             return "fitted on simulated crops of this panel, none of them trained on"
         return "not fitted" if self.temperature == 1 else "fitted on validation data"
 
+    def _shift_text(self, shift: LogOddsShift) -> str:
+        pairs = zip(shift.shifts, shift.knots, strict=True)
+        return "shifted by " + ", ".join(f"{value:+.2f} at {knot:g}" for value, knot in pairs) + " nats"
+
     def _precision_text(self) -> str:
         if self.precision == "float32":
             return "float32"
@@ -228,7 +238,7 @@ class ModelCard:
         )
 
 
-_OPTIONAL = ("conformal", "atypicality_quantile", "folded", "precision", "float_layers", "rates")
+_OPTIONAL = ("conformal", "atypicality_quantile", "folded", "precision", "float_layers", "rates", "ctc_log_odds")
 """Fields that cards written before there were such do not have, and that are left out where they say nothing new."""
 _DEFAULTS: dict[str, Any] = {name: ModelCard.__dataclass_fields__[name].default for name in _OPTIONAL}
 
@@ -296,6 +306,7 @@ def card_from_dict(content: Mapping[str, Any], where: str | Path = "model card")
                 "float_layers": tuple(content.get("float_layers", ())),
                 "conformal": _conformal_from(content.get("conformal")),
                 "rates": None if content.get("rates") is None else rates_from_dict(content["rates"]),
+                "ctc_log_odds": _shift_from(content.get("ctc_log_odds")),
             }
         )
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as cause:
@@ -316,6 +327,20 @@ def _conformal_from(content: Mapping[str, Any] | None) -> ConformalCard | None:
         return None
     numbers = {name: tuple(float(value) for value in content[name]) for name in ("alpha", "thresholds")}
     return ConformalCard(**{**content, **numbers, "calibration_crops": tuple(content["calibration_crops"])})
+
+
+def _shift_from(content: Mapping[str, Any] | None) -> LogOddsShift | None:
+    if content is None:
+        return None
+    return LogOddsShift(**{name: tuple(float(value) for value in values) for name, values in content.items()})
+
+
+def _shift_fits(card: ModelCard) -> bool:
+    """Whether log-odds keep their order, and there are classes on both sides of the roll-up."""
+    if card.ctc_log_odds is None:
+        return True
+    inside = len(card.labels.rollups.get(CONTAINS_CTC, ()))
+    return 0 < inside < len(card.labels.classes) and card.ctc_log_odds.keeps_order
 
 
 def _folds(card: ModelCard) -> bool:
@@ -384,6 +409,7 @@ def _check_card(card: ModelCard, where: str | Path) -> None:
         (all(0 < value < 1 for value in conformal.alpha), "alphas above 0 and below 1"),
         (_folds(card), "folded classes that differ from what they are folded into, each of the labels"),
         (_rates_fit(card), "false calls of each class without a CTC, true calls of classes with one"),
+        (_shift_fits(card), "a shift of log-odds that keeps their order, and classes with a CTC and without"),
         (card.atypicality_quantile is None or 0 < card.atypicality_quantile < 1, "an atypicality quantile below 1"),
     )
     for holds, expected in checks:

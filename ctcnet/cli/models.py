@@ -148,9 +148,9 @@ def model_sha256(path: Path, card: ModelCard) -> str:
         digest = file_digest(stream, "sha256").hexdigest()
     if not is_shipped(path):
         return digest
-    calibration = json.dumps(
-        [specialised_sha256(digest, card.panel), card.temperature, card.to_dict().get("conformal")]
-    )
+    content = card.to_dict()
+    fitted = [content.get(name) for name in ("temperature", "ctc_log_odds", "conformal")]
+    calibration = json.dumps([specialised_sha256(digest, card.panel), *fitted])
     return sha256(calibration.encode()).hexdigest()
 
 

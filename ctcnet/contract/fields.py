@@ -85,6 +85,14 @@ _CARD_FIELDS = (
     Field("classes", "list", "classes in the order of `probabilities`", lambda card: ",".join(card.labels.classes)),
     Field("temperature", "number", "the logits are divided by it, in the graph", lambda card: repr(card.temperature)),
     Field(
+        "ctc_log_odds",
+        "JSON",
+        "`shifts` in nats, added in the graph at `knots` to the log-odds of the classes that contain a CTC together, "
+        "linear between knots and constant beyond them; null for none",
+        lambda card: json.dumps(card.to_dict().get("ctc_log_odds")),
+        optional=True,
+    ),
+    Field(
         "thresholds",
         "JSON",
         "what decides `unassigned`: `conformal`, one threshold per class, with its `conformal_alpha`; without them "

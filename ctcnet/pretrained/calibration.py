@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
+from ctcnet.labels import CONTAINS_CTC
+from ctcnet.log_odds import LogOddsShift, group_log_odds
 from ctcnet.model_card import ConformalCard, fold_matrix
 from ctcnet.networks import CellClassifier
 from ctcnet.panel import Panel
+from ctcnet.pretrained.log_odds_fit import fit_log_odds_shift
 from ctcnet.progress import track
 from ctcnet.runtime.cartridge_atypicality import (
     LEAST_LEUKOCYTES,
@@ -23,7 +26,7 @@ from ctcnet.simulate.composition import CLASSES, IS_CTC, IS_LEUKOCYTE, IS_PLATEL
 from ctcnet.simulate.crop_stream import StreamSettings, draw_imaging, simulate_piece
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.shipped_weights import ShippedCard
-from ctcnet.training.temperature import fit_temperature
+from ctcnet.training.temperature import fit_temperature, prior_weights
 from ctcnet.uncertainty import Atypicality, TypicalFeatures, fit_atypicality, typical_features
 
 SEED = 20_261_121
@@ -49,8 +52,8 @@ class CalibrationSize:
 
     Attributes:
         pieces: sets of cartridges, each imaged in its own way.
-        fitted_every: probabilities and the distances of atypicality are fitted on every so manieth set, conformal sets
-            and the limit of atypicality on the others.
+        fitted_every: temperature, log-odds and the distances of atypicality are fitted on every so manieth set,
+            conformal sets and the limit of atypicality on the others.
         cartridges: cartridges of `LEAST_LEUKOCYTES` leukocytes for `CartridgeReference`; 0 for none.
     """
 
@@ -61,9 +64,9 @@ class CalibrationSize:
 
 ON_THE_SPOT = CalibrationSize(96, 2, 0)
 """For panels that were not calibrated when the model was made: 10 to 20 s."""
-WHEN_MADE = CalibrationSize(400, 4, 96)
+WHEN_MADE = CalibrationSize(800, 2, 96)
 """For shipped panels: 3,600 crops or more of each class for the conformal sets, whose shares are then known within a
-point."""
+point, and as many for the shift of log-odds, which rests on the few that contradict."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it.
+        ctc_log_odds: shift of the log-odds of P(contains a CTC).
         conformal: conformal sets.
         atypicality: score of crops.
         background, scale: the model's own levels in counts, one per channel.
@@ -98,6 +102,7 @@ class Calibration:
     """
 
     temperature: float
+    ctc_log_odds: LogOddsShift
     conformal: ConformalCard
     atypicality: Atypicality
     background: tuple[float, ...]
@@ -124,13 +129,18 @@ def calibrate(
     held, features = ~fitted, crops.features
     fold = fold_matrix(card.labels.classes, untold_classes(panel))
     labels = folded_labels(crops.labels, fold)
-    temperature = _temperature(features.logits[fitted], crops.labels[fitted], card.class_shares)
+    prior, inside = np.array(card.class_shares), np.array(card.labels.rollup_mask(CONTAINS_CTC))
+    targets = np.eye(len(prior))[crops.labels[fitted]]
+    temperature = fit_temperature(features.logits[fitted], np.zeros(len(prior)), targets, prior).value
+    probabilities = calibrated(features.logits, temperature, fold)
+    log_odds = group_log_odds(probabilities[fitted], inside)
+    shift = fit_log_odds_shift(log_odds, inside[labels[fitted]], prior_weights(targets, prior))
     atypicality = fit_atypicality(features.embedding[fitted], features.statistics[fitted], labels[fitted])
-    probabilities = calibrated(features.logits[held], temperature, fold)
     return Calibration(
         temperature,
+        shift,
         _conformal(
-            probabilities,
+            shift.apply(probabilities[held], inside),
             labels[held],
             folded_prior(card.class_shares, fold) > 0,
             LONE_CROPS_ALPHA if mode == "per_crop" else CONFORMAL_ALPHA,
@@ -175,11 +185,6 @@ def calibration_crops(
     return CalibrationCrops(joined, np.concatenate(labels), number, background, scale)
 
 
-def _temperature(logits: np.ndarray, labels: np.ndarray, shares: Sequence[float]) -> float:
-    prior = np.array(shares)
-    return fit_temperature(logits, np.zeros(len(prior)), np.eye(len(prior))[labels], prior).value
-
-
 def untold_classes(panel: Panel) -> dict[str, str]:
     """Classes that the panel's channels cannot tell, and what they are called: without a platelet marker nothing shows
     that a CTC carries platelets. Neutrophils show by their nuclei.
@@ -209,7 +214,7 @@ def _conformal(
 
 
 def calibrated(logits: np.ndarray, temperature: float, fold: np.ndarray | None = None) -> np.ndarray:
-    """Probabilities float64 (N, K), see `ctcnet.networks.probabilities`, of which this is the numpy twin."""
+    """Probabilities float64 (N, K) before log-odds are shifted: the numpy twin of `ctcnet.networks.probabilities`."""
     probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)
     return probabilities if fold is None else probabilities @ fold
 

@@ -28,8 +28,8 @@ UNASSIGNED_BELOW = 0.5
 def specialise(shipped: ShippedModel, panel: Panel, device: str | torch.device = "cpu") -> TorchPredictor:
     """Classifier of one panel.
 
-    Levels, temperature, conformal sets and atypicality come with the model for the panels that are shipped, and are
-    fitted to crops that are simulated here, always the same, for any other.
+    Levels, temperature, log-odds, conformal sets and atypicality come with the model for the panels that are shipped,
+    and are fitted to crops that are simulated here, always the same, for any other.
 
     Args:
         shipped: the model.
@@ -118,6 +118,7 @@ def _card(shipped: ShippedModel, panel: Panel, mode: str, calibration: Calibrati
             shared_scale=panel.rgb_order is not None,
         ),
         temperature=calibration.temperature,
+        ctc_log_odds=calibration.ctc_log_odds,
         training_prior=tuple(folded_prior(card.class_shares, fold).tolist()),
         folded=folded or None,
         unassigned_below=UNASSIGNED_BELOW,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ctcnet.errors import ModelFileError
+from ctcnet.log_odds import LogOddsShift
 from ctcnet.model_card import ConformalCard
 from ctcnet.networks import CellClassifier
 from ctcnet.panel import Panel
@@ -74,9 +75,11 @@ def stored_calibration(shipped: ShippedModel, network: CellClassifier, panel: Pa
         numbers = json.loads(bytes(own["numbers"].numpy()))
         cartridges = numbers.pop("cartridges")
         conformal = ConformalCard(**{name: tuple(values) for name, values in numbers.pop("conformal").items()})
+        shift = LogOddsShift(**{name: tuple(values) for name, values in numbers.pop("ctc_log_odds").items()})
         levels = {name: tuple(numbers.pop(name)) for name in ("background", "scale")}
         return Calibration(
             conformal=conformal,
+            ctc_log_odds=shift,
             atypicality=atypicality_from_state(state, width, num_crop_statistics(len(panel.channels)), path),
             cartridges=None if cartridges is None else reference_from_text(cartridges, width, path),
             **levels,
@@ -91,6 +94,7 @@ def _numbers(calibration: Calibration) -> dict[str, object]:
     names = ("temperature", "background", "scale", "crops")
     cartridges = calibration.cartridges
     return {name: getattr(calibration, name) for name in names} | {
+        "ctc_log_odds": vars(calibration.ctc_log_odds),
         "conformal": vars(calibration.conformal),
         "cartridges": None if cartridges is None else cartridges.to_text(),
     }

@@ -89,6 +89,8 @@ def unseen(shipped: ShippedModel, predictor: TorchPredictor, pieces: int, seed: 
     crops = calibration_crops(shipped.card, predictor.network, card.panel, mode, seed=seed, pieces=pieces)
     fold = fold_matrix(card.labels.classes, card.folded)
     probabilities = calibrated(crops.features.logits, card.temperature, fold)
+    assert card.ctc_log_odds is not None
+    probabilities = card.ctc_log_odds.apply(probabilities, np.asarray(card.labels.rollup_mask(CONTAINS_CTC)))
     assert predictor.atypicality is not None
     with torch.inference_mode():
         atypicality = predictor.atypicality.score(*map(torch.from_numpy, crops.features[:2])).numpy()

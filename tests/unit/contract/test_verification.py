@@ -72,7 +72,7 @@ def test_every_field_must_say_what_is_so(exported, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("precision", "int8"), ("float_layers", "none")]
+    ("name", "text"), [("ctc_log_odds", '{"knots": [0, 1], "shifts": [1, 1]}'), ("precision", "int8")]
 )
 def test_an_optional_field_must_say_what_is_so_where_it_is(exported, name, text):
     list(verify(set_property(exported, name, None)))

@@ -102,7 +102,7 @@ def test_metadata_says_what_other_programs_need(exported):
     assert "research use only" in properties["intended_use"]
     assert {"ctcnet", "torch", "onnxruntime"} <= {entry["name"] for entry in json.loads(properties["made_with"])}
     required = {field.name for field in FIELDS["crop"] if not field.optional}
-    assert set(properties) == required | {"precision", "float_layers"}
+    assert set(properties) == required | {"precision", "float_layers", "ctc_log_odds"}
     assert json.loads(properties["ctcnet_card"]) == predictor.card.to_dict() == json.loads(result.card.read_text())
     assert "research use only" in result.readme.read_text()
 

@@ -23,6 +23,7 @@ from ctcnet.uncertainty import QUANTILE
 
 pytestmark = pytest.mark.unit
 
+CONTAINS_CTC = np.array([name.startswith("ctc") for name in CLASSES])
 PANEL = load_panel("cellsearch4").network_panel()
 
 
@@ -41,7 +42,8 @@ def test_sets_and_atypicality_leave_out_the_stated_share_of_the_second_piece(fit
     held = crops.piece == 1
     fold = fold_matrix(CLASSES, untold_classes(PANEL))
     labels = folded_labels(crops.labels[held], fold)
-    probabilities = calibrated(crops.features.logits[held], calibration.temperature, fold).astype(np.float32)
+    probabilities = calibrated(crops.features.logits[held], calibration.temperature, fold)
+    probabilities = calibration.ctc_log_odds.apply(probabilities, CONTAINS_CTC).astype(np.float32)
     conformal = calibration.conformal
     assert np.bincount(labels, minlength=len(CLASSES)).tolist() == list(conformal.calibration_crops)
     for k, (alpha, threshold) in enumerate(zip(conformal.alpha, conformal.thresholds, strict=True)):

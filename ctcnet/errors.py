@@ -71,6 +71,13 @@ class FrameError(ImageError):
     """One frame of a cartridge cannot be used; the others can."""
 
 
+class UnreachableError(CtcnetError):
+    """A file of a cartridge is gone, changed or cannot be reached, though it was there: nothing is said of its content.
+
+    Unlike `FrameError` it ends the cartridge's scan, which can go on once the file is back.
+    """
+
+
 class SplitError(CtcnetError):
     """Groups cannot be divided as asked."""
 

@@ -262,12 +262,17 @@ def _notes(basis: CountBasis, settings: CountSettings, has_ctc: bool, called: in
         effect = "counts are of the area counted"
         if basis.counted_share == 0:
             effect = "nothing is known of its events, and no count of 0 means that there are none"
-        elif basis.blood_volume_ml is not None:
+        elif basis.per_standard_volume is not None:
             effect = "counts per 7.5 mL take the rest to hold as many events per area"
         notes.append(f"{100 * (1 - basis.counted_share):.1f} % of the cartridge could not be counted: {effect}.")
     if has_ctc:
         notes += _correction_notes(basis.correction, settings, called)
-    if basis.blood_volume_ml is None:
+    if basis.partial:
+        notes.append(
+            "Only a part of the cartridge was scanned, of an unknown share of the blood: nothing is stated per 7.5 mL, "
+            "and cut-offs are compared with the count of the part."
+        )
+    elif basis.blood_volume_ml is None:
         notes.append("The blood volume is not known: cut-offs are compared with the count of the cartridge.")
     return notes
 

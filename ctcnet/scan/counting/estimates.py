@@ -35,12 +35,14 @@ class CountBasis:
         cut_offs: CTC events per 7.5 mL at which trials decide; per cartridge where the volume is unknown.
         correction: the model's sensitivity and the false calls to be expected among the events counted; None where
             they are not known.
+        partial: whether the scan holds but a part of the cartridge, of a share of the blood that nobody knows.
     """
 
     blood_volume_ml: float | None = None
     counted_share: float = 1.0
     cut_offs: tuple[int, ...] = (3, 5)
     correction: Correction | None = None
+    partial: bool = False
 
     def __post_init__(self) -> None:
         check_blood_volume(self.blood_volume_ml, "blood volume")
@@ -53,8 +55,8 @@ class CountBasis:
 
     @property
     def per_standard_volume(self) -> float | None:
-        """Factor from a count to events per 7.5 mL; None where the volume is unknown or nothing was counted."""
-        if self.blood_volume_ml is None or self.counted_share == 0:
+        """Factor from a count to events per 7.5 mL; None where the volume counted is unknown or nothing was counted."""
+        if self.blood_volume_ml is None or self.partial or self.counted_share == 0:
             return None
         return STANDARD_VOLUME_ML / (self.blood_volume_ml * self.counted_share)
 

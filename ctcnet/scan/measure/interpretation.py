@@ -29,6 +29,9 @@ CROWD_REASON = "in a crowd too large to be one cluster"
 SET_REASON = "unassigned, and a class with a CTC is in its conformal set"
 """Why an event is to be looked at that the model cannot name but holds a CTC to be possible at its stated alpha."""
 
+CLUSTER_REASON = "member of a cluster that is to be looked at"
+"""Why a cell is to be looked at that stands for a cluster which is not counted; the cluster's own reason follows."""
+
 CELL_ROLES: tuple[str, ...] = ("epithelial", "mesenchymal", "leukocyte", "neutrophil")
 """Roles whose markers tell tumour cells from leukocytes."""
 
@@ -102,7 +105,31 @@ def interpret(
     ]
     result["review"] = np.any([mask for mask, _ in reasons], axis=0)
     result["review_reason"] = joined(reasons, count)
+    if "counted" in columns:
+        _carry_reviews(result, columns, cluster, cluster_of)
     return result
+
+
+def _carry_reviews(
+    result: dict[str, np.ndarray], columns: Columns, cluster: np.ndarray, cluster_of: np.ndarray
+) -> None:
+    """Give the review of a cluster that is not counted to its counted member that is likeliest a CTC (in `result`).
+
+    Counts and gallery take counted rows alone. Where a counted member is for review by itself, the cluster is looked at
+    with it.
+    """
+    counted = np.asarray(columns["counted"], bool)
+    members = np.flatnonzero((cluster_of >= 0) & counted)
+    seen = np.zeros(len(counted), bool)
+    seen[cluster_of[members[result["review"][members]]]] = True
+    waiting = cluster & ~counted & result["review"] & ~seen
+    members = members[waiting[cluster_of[members]]]
+    likelihood = np.nan_to_num(np.asarray(columns["p_contains_ctc"], np.float64)[members])
+    ordered = members[np.lexsort((members, -likelihood, cluster_of[members]))]
+    first = np.unique(cluster_of[ordered], return_index=True)[1]
+    for row in ordered[first].tolist():
+        result["review"][row] = True
+        result["review_reason"][row] = f"{CLUSTER_REASON}: {result['review_reason'][cluster_of[row]]}"
 
 
 def _of_members(own: np.ndarray, cluster_of: np.ndarray, tumour: np.ndarray) -> np.ndarray:

@@ -43,6 +43,10 @@ RESULT_FILES = (EVENTS_FILE, COUNTS_FILE, QUALITY_FILE, LEVELS_FILE, REPORT_FILE
 """What a complete folder holds; the last one only where csi_images can hold the frames' numbers."""
 
 
+_COUNTED_OTHERWISE = ("partial_scan", "missing_frames", "unreadable_frame", "model_levels")
+"""Flags of notes that belong beside the counts."""
+
+
 def finish_cartridge(finish: FinishInput) -> dict[str, Any]:
     """Write all results of a cartridge from its finished units; the same units give the same bytes.
 
@@ -127,6 +131,7 @@ def _counts(
     basis = CountBasis(
         blood_volume_ml=finish.settings.blood_volume_ml,
         cut_offs=finish.analyser.platform.cut_offs,
+        partial=any(note.flag == "partial_scan" for note in notes),
     )
     settings = CountSettings(
         basis=basis,
@@ -139,7 +144,7 @@ def _counts(
             finish.analyser.platform.detection.member_distance_um,
             written.reference,
         ),
-        notes=[note.message for note in notes if note.flag in ("missing_frames", "unreadable_frame", "model_levels")],
+        notes=[note.message for note in notes if note.flag in _COUNTED_OTHERWISE],
         folded=finish.card.folded or {},
         rates=finish.card.rates,
         rates_unfit=_rates_unfit(finish),

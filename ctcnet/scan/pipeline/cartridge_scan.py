@@ -8,7 +8,7 @@ import platform as machine
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,11 +23,12 @@ from ctcnet.scan.pipeline.frame_analysis import FrameAnalyser
 from ctcnet.scan.pipeline.frame_stream import FrameStream
 from ctcnet.scan.pipeline.one_heap import give_back_free_memory
 from ctcnet.scan.pipeline.prologue import cartridge_levels, describe_levels, levels_of_model
-from ctcnet.scan.pipeline.settings import ScanSettings, files_modified, plan_of
+from ctcnet.scan.pipeline.settings import ScanSettings, files_modified, files_there, plan_of
 from ctcnet.scan.pipeline.stage_times import StageTimes
 from ctcnet.scan.pipeline.territory import Territories
 from ctcnet.scan.pipeline.work_folder import PLAN_FILE, WorkFolder, sync_folder, write_whole
 from ctcnet.scan.platform import Platform
+from ctcnet.scan.readers.reachability import ReachableFrames
 
 WORK_FOLDER = ".work"
 LEAST_FRAME_PX = 16
@@ -116,10 +117,12 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
     Raises:
         CartridgeError, ModelPanelError: the cartridge cannot be scanned with this model, or no frame can be read.
         OutputError: results cannot be written, or unfinished work of another scan stands in the folder.
+        UnreachableError: files went away while they were read; the work that is done stays for a later run.
     """
     start = perf_counter()
     times = StageTimes()
-    cartridge, card = job.cartridge, job.predictor.card
+    card, opened = job.predictor.card, job.cartridge
+    cartridge = replace(opened, read_pixels=ReachableFrames(opened.read_pixels, opened.path, files_there(opened)))
     _check_frame_size(cartridge)
     channels = model_channels(cartridge.panel, card)
     territories = Territories(cartridge, card.crop_size_px * card.pixel_size_um / 2)

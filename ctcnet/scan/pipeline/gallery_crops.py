@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctcnet.errors import FrameError
 from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.canvas import PreparedFrame, StripCache, Strips, build_canvas, strips_of
 from ctcnet.scan.pipeline.crop_cutting import CropCutter
@@ -159,12 +158,15 @@ class _GalleryFrames:
         return self._finish.analyser.prepare(index, known)
 
     def _readable(self, index: int | None) -> PreparedFrame | None:
-        """A frame made ready; None where there is none or it cannot be read, which its record says already."""
-        try:
-            with torch.inference_mode():
-                return None if index is None else self._prepare(index)
-        except FrameError:
+        """A frame made ready; None where there is none, or where its record says already that it cannot be read.
+
+        Raises:
+            FrameError: it could be read before, so that events were found in it, and cannot be read any more.
+        """
+        if index is None or "unreadable" in self._records.get(self._cartridge.frames[index].number, {}):
             return None
+        with torch.inference_mode():
+            return self._prepare(index)
 
 
 def _recorded_shifts(record: Mapping[str, Any], markers: Sequence[str]) -> ChannelShifts | None:

@@ -71,7 +71,8 @@ def resolve_events(found: FoundEvents, contact_gap_um: float) -> Resolution:
     A cluster with a CTC in it counts once: as the cluster where its own label contains a CTC, else as the member that
     is likeliest one. What is unassigned is counted as no CTC, so it stands for the event only where nothing else does.
     Cells of a cluster without a CTC count one by one, and the cluster does not. CTCs that touch
-    without having been detected as a cluster count once, as the likeliest of them.
+    without having been detected as a cluster count once, as the likeliest of them; an unassigned one belongs to the
+    nearest assigned one that it touches, and makes no bridge between two.
 
     Args:
         found: all rows.
@@ -151,7 +152,8 @@ def _merge_touching_ctcs(found: FoundEvents, counted: np.ndarray, contact_gap_um
     first, second = rows[pairs[:, 0]], rows[pairs[:, 1]]
     distance = np.hypot(found.x_um[first] - found.x_um[second], found.y_um[first] - found.y_um[second])
     touching = distance < (found.diameter_um[first] + found.diameter_um[second]) / 2 + contact_gap_um
-    links = coo_matrix((np.ones(touching.sum()), pairs[touching].T), shape=(len(rows), len(rows)))
+    joined = _without_bridges(pairs[touching], distance[touching], found.unassigned[rows])
+    links = coo_matrix((np.ones(len(joined)), joined.T), shape=(len(rows), len(rows)))
     _, group = connected_components(links, directed=False)
     order = np.lexsort((rows, -found.rank()[rows], group))
     ordered = rows[order]
@@ -160,3 +162,22 @@ def _merge_touching_ctcs(found: FoundEvents, counted: np.ndarray, contact_gap_um
     sizes = np.bincount(group)
     members[ordered[best]] = np.where(sizes > 1, sizes, 0)[group[order][best]]
     return members
+
+
+def _without_bridges(pairs: np.ndarray, distance: np.ndarray, unassigned: np.ndarray) -> np.ndarray:
+    """Pairs (M, 2) of touching rows of which an unassigned one has one assigned neighbour at most, the nearest.
+
+    Args:
+        pairs: (L, 2), rows that touch.
+        distance: (L,), between them.
+        unassigned: bool (N,), of the rows.
+    """
+    open_ = unassigned[pairs]
+    mixed = np.flatnonzero(open_[:, 0] != open_[:, 1])
+    row = np.where(open_[mixed, 0], pairs[mixed, 0], pairs[mixed, 1])
+    nearest_first = np.lexsort((distance[mixed], row))
+    attached, place = np.unique(row[nearest_first], return_index=True)
+    taken = np.zeros(len(unassigned), dtype=bool)
+    taken[attached] = True
+    same = (open_[:, 0] == open_[:, 1]) & ~taken[pairs].any(axis=1)
+    return np.concatenate((pairs[same], pairs[mixed[nearest_first][place]]))

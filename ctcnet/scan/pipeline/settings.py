@@ -21,6 +21,11 @@ PLAN_FORMAT = 4
 LARGEST_COUNT, LEAST_SCALE = 65535, 0.01
 """Counts of a 16-bit camera, and a scale far below that of any stain."""
 
+_CLUTTER = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir"))
+"""Files and folders, in lower case, that file managers and storage systems leave and no reader reads."""
+_READ_THOUGH_HIDDEN = frozenset((".zarray", ".zattrs", ".zgroup", ".zmetadata"))
+"""Metadata of Zarr 2."""
+
 
 @dataclass(frozen=True)
 class ScanSettings:
@@ -86,11 +91,30 @@ def files_modified(cartridge: Cartridge) -> str:
     return sha256("".join(times).encode()).hexdigest()
 
 
+def files_there(cartridge: Cartridge) -> dict[Path, tuple[int, int]]:
+    """Size and time of change (ns) of each file of a cartridge, by its path."""
+    path = cartridge.path
+    folder = path.parent if path.is_file() else path
+    return {folder / name: (size, modified_ns) for name, size, modified_ns in _listing(path)}
+
+
 def _listing(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change (ns) of each file that a cartridge is made of, sorted."""
-    folder, files = (path.parent, [path]) if path.is_file() else (path, (f for f in path.rglob("*") if f.is_file()))
+    """Name, size and time of change (ns) of each file that a cartridge is made of, sorted.
+
+    Hidden files and what file managers leave are left out: no reader reads them, and they come and go.
+    """
+    if path.is_file():
+        folder, files = path.parent, [path]
+    else:
+        folder, files = path, (file for file in path.rglob("*") if file.is_file() and not _is_clutter(file, path))
     described = ((file.relative_to(folder).as_posix(), file.stat()) for file in files)
     return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in described)
+
+
+def _is_clutter(file: Path, folder: Path) -> bool:
+    names = file.relative_to(folder).parts
+    hidden = any(name.startswith(".") and name not in _READ_THOUGH_HIDDEN for name in names)
+    return hidden or any(name.casefold() in _CLUTTER for name in names)
 
 
 def read_levels(path: Path) -> dict[str, tuple[float, float]]:

@@ -126,7 +126,7 @@ def _page(given: ReportInput) -> str:
         correction=correction_sentences(given.counts),
         thresholds=threshold_rows(given.thresholds),
         groups=groups,
-        scaled=given.counts["blood_volume_ml"] not in (None, _TRIAL_VOLUME_ML),
+        scaled=_is_scaled(given.counts),
         partial=any(note.flag in _PARTIAL_FLAGS for note in given.notes),
         contrast_rule=contrast_rule(),
         shown=len(shown),
@@ -140,6 +140,14 @@ def _page(given: ReportInput) -> str:
         quality=quality_figures(given.quality, given.markers),
         notes=group_notes(_notes(given)),
     )  # fmt: skip
+
+
+def _is_scaled(counts: Mapping[str, Any]) -> bool:
+    """Whether figures per 7.5 mL are others than the counts: another volume was prepared, or a part was counted."""
+    total, volume = counts[CONTAINS_CTC], counts["blood_volume_ml"]
+    if total is None or total["per_7_5_ml"] is None:
+        return False
+    return volume != _TRIAL_VOLUME_ML or counts["counted_share"] < 1
 
 
 def _notes(given: ReportInput) -> list[Note]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ctcnet.scan.cartridge import Cartridge
+
 pytestmark = pytest.mark.integration
 
 MAY_DIFFER = ("run_log.json", ".lock")
@@ -140,3 +142,39 @@ def test_other_files_fail_one_cartridge_and_the_others_are_scanned(scan, two_car
     assert rows["second"]["status"] == "done"
     assert "these differ: files_sha256" in rows["first"]["error"]
     assert (out / "first/counts.json").read_bytes() == counts
+
+
+@pytest.mark.parametrize("last_read", [2, 14])
+def test_a_disk_that_goes_away_fails_the_cartridge_and_resuming_gives_the_whole(
+    scan, cartridge, tmp_path, monkeypatch, capsys, last_read
+):
+    """Frames that cannot be reached are not frames that are damaged: a count without them would be no result."""
+    assert scan(cartridge, out=tmp_path / "whole") == 0
+    away, reads = tmp_path / "away", iter(range(1, 1000))
+    read = Cartridge.read
+
+    def read_until_gone(self, index):
+        if next(reads) == last_read:
+            cartridge.rename(away)
+        return read(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cartridge, "read", read_until_gone)
+        assert scan(cartridge, out=tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "was there when the scan began, and is gone" in error
+    assert "--resume" in error
+    assert "Traceback" not in error
+    away.rename(cartridge)
+    assert scan(cartridge, out=tmp_path / "out", options=("--resume",)) == 0
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_files_that_no_reader_reads_do_not_matter(scan, cartridge, tmp_path):
+    assert scan(cartridge, out=tmp_path / "out") == 0
+    before = digests(tmp_path / "out")
+    for name in (".DS_Store", "Thumbs.db", ".cache/x"):
+        (cartridge / name).parent.mkdir(exist_ok=True)
+        (cartridge / name).write_bytes(b"left by a file manager")
+    assert scan(cartridge, out=tmp_path / "out", options=("--resume",)) == 0
+    assert digests(tmp_path / "out") == before

@@ -232,3 +232,14 @@ def test_a_class_that_is_not_told_is_not_counted_as_none() -> None:
     assert counts["not_told"] == {"ctc_platelet_cluster": "ctc"}
     assert any("ctc_platelet_cluster" in note and "counted as ctc" in note for note in counts["notes"])
     assert count_events(columns(), SCHEMA, PANEL, CountSettings())["not_told"] == {}
+
+
+def test_of_a_part_of_unknown_share_nothing_is_stated_per_volume():
+    """Five tiles of two thousand hold an unknown share of the blood: their count is no count of 7.5 mL."""
+    whole, part = (estimate(3, CountBasis(7.5, partial=partial)) for partial in (False, True))
+    assert whole["per_7_5_ml"]["value"] == 3
+    assert part["per_7_5_ml"] is None
+    assert part["p_at_least"] == {str(cut_off): probability_at_least(3, cut_off) for cut_off in (3, 5)}
+    counts = count_events(columns(ROWS), SCHEMA, PANEL, CountSettings(CountBasis(7.5, partial=True)))
+    assert counts["cut_offs_per"] == "cartridge as counted"
+    assert any("unknown share of the blood" in note for note in counts["notes"])

@@ -8,7 +8,7 @@ import pytest
 from ctcnet.labels import load_schema
 from ctcnet.panel import Channel, Panel
 from ctcnet.scan.measure.event_columns import joined
-from ctcnet.scan.measure.interpretation import SET_REASON, interpret
+from ctcnet.scan.measure.interpretation import CLUSTER_REASON, SET_REASON, interpret
 from ctcnet.scan.measure.references import LeukocyteReference, MarkerReference
 
 pytestmark = pytest.mark.unit
@@ -298,3 +298,33 @@ def test_rows_do_not_depend_on_their_company():
 def test_joined_texts():
     masks = [(np.array([True, False, True]), "a"), (np.array([True, False, False]), "b")]
     assert joined(masks, 3, "+").tolist() == ["a+b", "", "a"]
+
+
+def _cluster_of_three(**cluster) -> list[dict]:
+    """A cluster that is called a leukocyte, and its three cells, of which the second is likeliest a CTC."""
+    rows = [event(**LEUKOCYTE, **{"kind": "cluster", "diameter_um": 18.0, **cluster}, counted=False)]
+    cells = [event(**{**LEUKOCYTE, "p_contains_ctc": p}, counted=True) for p in (0.01, 0.04, 0.02)]
+    return rows + [{**cell, "parent": 0} for cell in cells]
+
+
+def test_the_review_of_a_cluster_that_is_not_counted_goes_to_its_likeliest_cell():
+    rows = _cluster_of_three()
+    rows[0] |= {"unassigned": True, "p_contains_ctc": 0.45}
+    out = run(*rows)
+    assert out["review"].tolist() == [True, False, True, False]
+    assert out["review_reason"][2] == f"{CLUSTER_REASON}: unassigned, and may contain a CTC"
+
+
+def test_a_cell_that_is_for_review_by_itself_stands_for_its_cluster():
+    rows = _cluster_of_three()
+    rows[0] |= {"unassigned": True, "p_contains_ctc": 0.45}
+    rows[3] |= {"unassigned": True, "p_contains_ctc": 0.3}
+    assert run(*rows)["review"].tolist() == [True, False, False, True]
+
+
+def test_a_cluster_that_is_counted_or_not_for_review_leaves_its_cells_alone():
+    plain = _cluster_of_three()
+    assert not run(*plain)["review"].any()
+    counted = _cluster_of_three()
+    counted[0] |= {"unassigned": True, "p_contains_ctc": 0.45, "counted": True}
+    assert run(*counted)["review"].tolist() == [True, False, False, False]

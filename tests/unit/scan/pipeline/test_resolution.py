@@ -129,3 +129,37 @@ def test_of_touching_ctcs_the_assigned_one_stands_for_both():
     resolution = resolve_events(_with_unassigned(rows, [True, False]), GAP_UM)
     assert resolution.counted.tolist() == [False, True]
     assert resolution.members.tolist() == [0, 2]
+
+
+def _row_of_ctcs(unassigned: list[bool], x: list[float]) -> FoundEvents:
+    rows = [
+        {"y": 0, "x": place, "diameter": 11.0, "p": 0.9 - 0.3 * open_}
+        for place, open_ in zip(x, unassigned, strict=True)
+    ]
+    return replace(found(rows), unassigned=np.array(unassigned))
+
+
+def test_an_unassigned_event_between_two_ctcs_does_not_make_them_one():
+    resolution = resolve_events(_row_of_ctcs([False, True, False], [0, 11, 23]), GAP_UM)
+    assert resolution.counted.tolist() == [True, False, True]
+    assert resolution.members.tolist() == [2, 0, 0]  # it belongs to the nearer of the two
+
+
+def test_unassigned_events_that_touch_beside_a_ctc_make_no_chain():
+    resolution = resolve_events(_row_of_ctcs([False, True, True, False], [0, 11, 22, 33]), GAP_UM)
+    assert resolution.counted.tolist() == [True, False, False, True]
+
+
+def test_unassigned_events_that_touch_count_once_where_no_ctc_is_beside_them():
+    resolution = resolve_events(_row_of_ctcs([True, True, True], [0, 11, 22]), GAP_UM)
+    assert resolution.counted.sum() == 1
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.floats(0, 60), st.floats(0, 60), st.booleans()), min_size=1, max_size=25))
+def test_assigned_ctcs_are_counted_as_if_unassigned_ones_were_not_there(events):
+    rows = [{"x": x, "y": y, "p": 0.9 if sure else 0.6} for x, y, sure in events]
+    sure = np.array([event[2] for event in events])
+    counted = resolve_events(replace(found(rows), unassigned=~sure), GAP_UM).counted
+    alone = resolve_events(found([row for row, own in zip(rows, sure, strict=True) if own]), GAP_UM).counted
+    np.testing.assert_array_equal(counted[sure], alone)

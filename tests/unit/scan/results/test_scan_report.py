@@ -367,3 +367,16 @@ def test_volume_of_7_5_ml_is_not_written_twice(tmp_path: Path, make_input: MakeI
     page = text_of(tmp_path, make_input(basis=CountBasis(7.5)))
     assert "in 7.5 mL of blood" in page
     assert "Per 7.5 mL" not in page
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_figures_scaled_for_missing_frames_are_shown_and_called_so(tmp_path: Path, make_input: MakeInput) -> None:
+    given = make_input(basis=CountBasis(7.5))
+    settings = CountSettings(CountBasis(7.5), 50.0, 50.0)
+    counts = count_events(given.columns, given.schema, given.panel, settings)
+    page = text_of(tmp_path, replace(given, counts=counts, notes=[Note("missing_frames", "half of them")]))
+    assert "Per 7.5 mL" in page
+    assert "50.0 % of it counted" in page
+    assert "take the rest to hold as many events per area" in page
+    assert "as a mean per 7.5 mL" in page
+    assert "not scaled up" not in page

@@ -25,7 +25,7 @@ LARGEST_POSITION_TOLERANCE_PX = 0.5
 
 
 def verify(path: Path, public_key: Ed25519PublicKey | None = None) -> Iterator[tuple[str, str]]:
-    """Check a file step by step: its signature, its form, its metadata, its golden sample.
+    """Check a file step by step: its form, its signature, its metadata, its golden sample.
 
     Args:
         path: an ONNX file.
@@ -39,8 +39,9 @@ def verify(path: Path, public_key: Ed25519PublicKey | None = None) -> Iterator[t
             something else than it holds, or answers otherwise.
     """
     file = read_model_file(path, stated_sha256(path))
+    yield _form(file)
     yield "signature", check_signature(path, file.content, public_key)
-    yield from verify_content(file, path)
+    yield from _STEPS[graph_of(file, path)](file, path)
 
 
 def verify_content(file: ModelFile, path: Path) -> Iterator[tuple[str, str]]:
@@ -48,9 +49,13 @@ def verify_content(file: ModelFile, path: Path) -> Iterator[tuple[str, str]]:
 
     Raises: as `verify`, and where the file is another by now.
     """
-    versions = f"IR {file.ir_version}, opset {file.opset}, {len(file.operators)} standard operators, no external data"
-    yield "file", f"{len(file.content) / 1e6:.2f} MB, sha256 {file.sha256[:16]}..., {versions}"
+    yield _form(file)
     yield from _STEPS[graph_of(file, path)](file, path)
+
+
+def _form(file: ModelFile) -> tuple[str, str]:
+    versions = f"IR {file.ir_version}, opset {file.opset}, {len(file.operators)} standard operators, no external data"
+    return "file", f"{len(file.content) / 1e6:.2f} MB, sha256 {file.sha256[:16]}..., {versions}"
 
 
 def _verify_crop_graph(file: ModelFile, path: Path) -> Iterator[tuple[str, str]]:

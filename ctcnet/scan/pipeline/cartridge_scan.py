@@ -82,6 +82,12 @@ def completed_plan(folder: Path) -> dict[str, Any]:
     return _completed(folder)["plan"]
 
 
+def completed_times(folder: Path) -> str | None:
+    """When the files of a cartridge that is complete were changed, see `files_modified`; None where it is not known."""
+    times = _completed(folder).get("files_modified")
+    return None if times is None else str(times)
+
+
 def earlier_plan(folder: Path) -> dict[str, Any] | None:
     """What decided the results that stand in a cartridge's folder, whole or unfinished; None where there are none.
 
@@ -98,7 +104,7 @@ def _completed(folder: Path) -> dict[str, Any]:
     path = folder / COMPLETE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: dict(content[name]) for name in ("plan", "summary", "files")}
+        return {**content, **{name: dict(content[name]) for name in ("plan", "summary", "files")}}
     except (OSError, ValueError, TypeError, KeyError) as cause:
         raise OutputError("is damaged", where=path, fix="remove the folder that holds it and scan again") from cause
 
@@ -137,7 +143,8 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
         times,
     )
     plan = plan_of(cartridge, job.platform, card, job.settings)
-    work = WorkFolder(job.folder / WORK_FOLDER, {**plan, "files_modified": files_modified(cartridge)})
+    modified = files_modified(cartridge)
+    work = WorkFolder(job.folder / WORK_FOLDER, {**plan, "files_modified": modified})
     (job.folder / COMPLETE_FILE).unlink(missing_ok=True)  # where it stands, other files were lost
     given = None if job.settings.levels is None else dict(job.settings.levels)
     levels = cartridge_levels(analyser, work, given, job.settings.workers)
@@ -170,7 +177,7 @@ def scan_cartridge(job: CartridgeJob, on_frame: Callable[[], None], say: Callabl
             job.folder.rmdir()
         raise
     _flush_results(job.folder)
-    completed = {"plan": plan, "summary": summary, "files": _sizes(job.folder)}
+    completed = {"plan": plan, "files_modified": modified, "summary": summary, "files": _sizes(job.folder)}
     write_whole(job.folder / COMPLETE_FILE, _json(completed))
     sync_folder(job.folder)
     work.remove()

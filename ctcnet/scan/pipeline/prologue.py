@@ -22,6 +22,11 @@ SAMPLE_FRAMES = 9
 NOTE_NAME = "levels"
 
 
+_UNUSED_LEVELS = Note(
+    "unused_levels", "levels were given, and the model does not use them: its own are fixed, or each crop has its own"
+)
+
+
 def sample_of(cartridge: Cartridge) -> list[int]:
     """Positions in `Cartridge.frames` of the sample, spread evenly: the middles of equal parts."""
     count = len(cartridge.frames)
@@ -145,15 +150,19 @@ def levels_of_model(
         Background, scale, the name of their source ('cartridge', 'model' or 'per_crop'), and notes.
 
     Raises:
-        CartridgeError: the cartridge's levels are not known, and the model's own are those of another bit depth.
+        CartridgeError: the model's own levels are to be used, and are those of another bit depth.
     """
     mode = card.normalization.mode
+    unused = [_UNUSED_LEVELS] if levels["source"] == "given" else []
     if mode == "per_crop":
         note = Note("per_crop_levels", "the model normalises each crop by itself: absolute stain plays no part")
-        return None, None, mode, [note]
+        return None, None, mode, [note, *unused]
+    if mode == "fixed":
+        _check_constants(card, cartridge)
+        return None, None, "model", unused
     entries = [levels["levels"].get(cartridge.panel.markers[channel], {}) for channel in channels]
     pairs = [(entry.get("background"), entry.get("scale")) for entry in entries]
-    if mode == "cartridge" and all(value is not None for pair in pairs for value in pair):
+    if all(value is not None for pair in pairs for value in pair):
         background, scale = (np.array(values, dtype=np.float32) for values in zip(*pairs, strict=True))
         return background, scale, "cartridge", []
     if cartridge.panel.bit_depth != card.panel.bit_depth:
@@ -164,7 +173,17 @@ def levels_of_model(
             found=f"{cartridge.panel.bit_depth} bit, {levels['leukocytes'] or 0} leukocytes in the sample",
             fix="give the levels of a like cartridge with --levels (the levels.json of its results)",
         )
-    if mode == "fixed":
-        return None, None, "model", []
     message = "the model's own background and scale were used: the cartridge's could not be measured; "
     return None, None, "model", [Note("model_levels", message + "absolute stain may be off, look at the gallery")]
+
+
+def _check_constants(card: ModelCard, cartridge: Cartridge) -> None:
+    """Raise CartridgeError where a model of fixed levels was made for counts of another bit depth."""
+    if cartridge.panel.bit_depth != card.panel.bit_depth:
+        raise CartridgeError(
+            "has counts of another bit depth than those that the model's fixed levels are for",
+            where=cartridge.name,
+            expected=f"{card.panel.bit_depth} bit",
+            found=f"{cartridge.panel.bit_depth} bit",
+            fix="use a model for this bit depth, or one that takes its levels from the cartridge",
+        )

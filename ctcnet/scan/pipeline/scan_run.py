@@ -27,12 +27,13 @@ from ctcnet.scan.pipeline.cartridge_scan import (
     clear_leftovers,
     completed_plan,
     completed_summary,
+    completed_times,
     earlier_plan,
     is_complete,
     scan_cartridge,
 )
 from ctcnet.scan.pipeline.output_folder import RUN_FILE
-from ctcnet.scan.pipeline.settings import ScanSettings, plan_of
+from ctcnet.scan.pipeline.settings import ScanSettings, files_modified, plan_of
 from ctcnet.scan.pipeline.work_folder import write_whole
 from ctcnet.scan.platform import Platform, load_platform
 
@@ -130,13 +131,14 @@ def _whole_before(request: ScanRequest, names: Sequence[str]) -> set[str]:
         folder = request.out / name
         try:
             earlier = earlier_plan(folder)
-            plan = None if earlier is None else _plan(request, request.open(path))
+            cartridge = None if earlier is None else request.open(path)
+            plan = None if cartridge is None else _plan(request, cartridge)
         except Exception:  # whatever it is: the other cartridges are scanned, and this one's row will say it
             continue
-        if earlier is None or plan is None or earlier.get("files_sha256") != plan["files_sha256"]:
+        if earlier is None or cartridge is None or plan is None or earlier.get("files_sha256") != plan["files_sha256"]:
             continue
         _check_same_plan(earlier, plan, folder)
-        if is_complete(folder):
+        if is_complete(folder) and completed_times(folder) in (None, files_modified(cartridge)):
             whole.add(name)
     return whole
 
@@ -159,6 +161,19 @@ def _check_same_plan(earlier: dict[str, Any], plan: dict[str, Any], folder: Path
         found=", ".join(f"{key} {plan[key]}" for key in short) or None,
         fix="use the same settings and files as before, or another OUT",
     )
+
+
+def _check_same_times(cartridge: Cartridge, folder: Path) -> None:
+    """Raise OutputError where complete results are of files that were changed at another time than the cartridge's."""
+    if completed_times(folder) not in (None, files_modified(cartridge)):
+        raise OutputError(
+            "holds results of files with the same names and sizes that were changed at another time: this may be "
+            "another sample",
+            where=folder,
+            expected="the very files that were scanned",
+            fix="use another OUT, or pass --overwrite; a cartridge that was copied without its times needs that too "
+            "(cp -p and rsync -t keep them)",
+        )
 
 
 def _earlier_rows(path: Path) -> list[dict[str, str]]:
@@ -218,6 +233,7 @@ def _scanned(request: ScanRequest, path: Path, name: str, progress: Progress, ta
     job = CartridgeJob(cartridge, platform, request.predictor, request.settings, request.out / name)
     if is_complete(job.folder):  # of other files, or the cartridge could not be opened in `_whole_before`
         _check_same_plan(completed_plan(job.folder), _plan(request, cartridge), job.folder)
+        _check_same_times(cartridge, job.folder)
         return _kept(request, name)
     clear_leftovers(job.folder)
     progress.update(task, total=len(cartridge.frames))

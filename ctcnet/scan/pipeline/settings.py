@@ -83,9 +83,10 @@ def plan_of(cartridge: Cartridge, platform: Platform, card: ModelCard, settings:
 
 
 def files_modified(cartridge: Cartridge) -> str:
-    """Hash of when the files of a cartridge were last changed: unfinished work goes on with the very same files.
+    """Hash of when the files of a cartridge were last changed.
 
-    Results do not hold it, because a copy of a cartridge has other times and the same content.
+    Unfinished work goes on, and results are kept, with the very same files: those of another sample may have the same
+    names and sizes.
     """
     times = [f"{name}\0{modified_ns}\n" for name, _, modified_ns in _listing(cartridge.path)]
     return sha256("".join(times).encode()).hexdigest()

@@ -178,3 +178,17 @@ def test_files_that_no_reader_reads_do_not_matter(scan, cartridge, tmp_path):
         (cartridge / name).write_bytes(b"left by a file manager")
     assert scan(cartridge, out=tmp_path / "out", options=("--resume",)) == 0
     assert digests(tmp_path / "out") == before
+
+
+def test_another_sample_under_the_same_names_and_sizes_is_not_taken_for_the_one_that_was_scanned(
+    scan, cartridge, tmp_path, capsys
+):
+    assert scan(cartridge, out=tmp_path / "out") == 0
+    before = digests(tmp_path / "out/cartridge")
+    for file in cartridge.glob("*.tif"):
+        content = file.read_bytes()
+        file.write_bytes(content)  # changed now
+    assert scan(cartridge, out=tmp_path / "out", options=("--resume",)) == 1
+    assert "may be another sample" in capsys.readouterr().err
+    assert digests(tmp_path / "out/cartridge") == before
+    assert scan(cartridge, out=tmp_path / "out", options=("--overwrite",)) == 0

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 def test_file_as_exported_passes_every_step(exported):
     steps = dict(verify(exported))
-    assert list(steps) == ["signature", "file", "metadata", "golden sample"]
+    assert list(steps) == ["file", "signature", "metadata", "golden sample"]
     assert steps["signature"] == "none"
     assert "every decision equal" in steps["golden sample"]
     stated = read_model_file(exported).properties

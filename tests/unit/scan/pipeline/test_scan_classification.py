@@ -80,6 +80,16 @@ def test_a_model_of_the_mode_per_crop_says_so(two_channel_card):
     assert (source, note.flag) == ("per_crop", "per_crop_levels")
 
 
+def test_a_model_of_fixed_levels_uses_its_own_and_says_so_where_others_were_given(two_channel_card):
+    card = replace(two_channel_card, normalization=replace(two_channel_card.normalization, mode="fixed"))
+    assert levels_of_model(levels(), card, cartridge(), [2, 0]) == (None, None, "model", [])
+    *_, (note,) = levels_of_model(levels() | {"source": "given"}, card, cartridge(), [2, 0])
+    assert note.flag == "unused_levels"
+    with pytest.raises(CartridgeError, match="fixed levels") as error:
+        levels_of_model(levels(), card, cartridge(replace(PANEL, bit_depth=16)), [2, 0])
+    assert "--levels" not in str(error.value)
+
+
 @pytest.mark.parametrize(("frames", "expected"), [(1, [0]), (3, [0, 1, 2]), (180, list(range(10, 180, 20)))])
 def test_the_sample_is_spread_evenly(frames, expected):
     assert sample_of(cartridge(frames=frames)) == expected

@@ -56,10 +56,10 @@ def test_auto_is_the_cpu_where_cuda_is_offered_and_no_device_is_there(write_line
 
     real = onnxruntime.InferenceSession
 
-    def without_a_device(content, options, providers):
+    def without_a_device(content, options, providers, **others):
         if providers == ["CUDAExecutionProvider"]:
             raise RuntimeError("no CUDA-capable device is detected")
-        return real(content, options, providers=providers)
+        return real(content, options, providers=providers, **others)
 
     offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)

@@ -20,6 +20,7 @@ from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.pipeline.crop_cutting import CropCutter
 from ctcnet.scan.platform import load_platform
 from ctcnet.scan.preprocess.spillover import unmixing_matrix
+from ctcnet.scan.preprocess.unmixing import undo_spillover
 
 FRAME_SHAPE, SEED = (640, 512), 0
 LARGEST_DISTANCE_PX = 0.5
@@ -144,7 +145,7 @@ def scan_events(
     counts = torch.from_numpy(frame.astype(np.float32))
     if not np.array_equal(unmixing, np.eye(len(unmixing))):
         matrix = torch.as_tensor(unmixing, dtype=torch.float32)
-        counts = torch.einsum("ij,jhw->ihw", matrix, counts).clamp_min_(0)
+        counts = undo_spillover(counts, matrix, card.panel.full_scale)
     events = detector.detect(counts[None])[0]
     cutter = CropCutter(detector.pixel_size_um, card.pixel_size_um, card.crop_size_px)
     crops = cutter.cut(counts, events.x_px, events.y_px, events.background).numpy()

@@ -7,10 +7,11 @@ import onnx
 import onnx_ir as ir
 
 from ctcnet.export.frame_graph.arrays.array import FLOAT, INT, Array, as_array
-from ctcnet.export.frame_graph.arrays.elements import maximum
+from ctcnet.export.frame_graph.arrays.elements import maximum, where
 from ctcnet.export.frame_graph.arrays.model import model_of
 from ctcnet.export.frame_graph.arrays.recording import recording
-from ctcnet.export.frame_graph.arrays.shapes import axis, concat, pad, reshape, squeeze, transpose
+from ctcnet.export.frame_graph.arrays.shapes import END, axis, concat, cut, pad, reshape, squeeze, transpose
+from ctcnet.export.frame_graph.arrays.sorting import median
 from ctcnet.export.frame_graph.arrays.sums import matmul
 from ctcnet.export.frame_graph.background import measure_background
 from ctcnet.export.frame_graph.cells import find_cells
@@ -22,6 +23,8 @@ from ctcnet.export.frame_graph.planes import working_planes
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.frame_predictor import OUTPUTS
 from ctcnet.scan.detect.detector import EventDetector
+from ctcnet.scan.preprocess import unmixing as rule
+from ctcnet.scan.preprocess.quality import SATURATED_SHARE
 
 LEAST_SIDE_PX = 16
 """Frames less high or wide have no events: the scan refuses them."""
@@ -51,7 +54,7 @@ def build_frame_graph(
         frame, background, scale, most = (
             Array(value, dtype) for value, dtype in zip(inputs, (UINT16, FLOAT, FLOAT, INT), strict=True)
         )
-        counts = _unmixed(frame.to(FLOAT), unmixing)
+        counts = _unmixed(frame.to(FLOAT), unmixing, card.panel.full_scale)
         height, width = counts.size(1), counts.size(2)
         below, right = (maximum(LEAST_SIDE_PX - size, 0) for size in (height, width))
         padded = pad(counts, (0, 0, 0, 0, below, right))
@@ -92,13 +95,18 @@ def build_frame_graph(
         return ir.to_proto(model_of(graph, inputs, outputs, _shapes(channels, len(card.labels.classes))))
 
 
-def _unmixed(counts: Array, unmixing: np.ndarray) -> Array:
-    """Counts (C, H, W) with the spillover between channels undone."""
-    if np.allclose(unmixing, np.eye(len(unmixing))):
+def _unmixed(counts: Array, unmixing: np.ndarray, full_scale: int) -> Array:
+    """Counts (C, H, W) with the spillover between channels undone, see `ctcnet.scan.preprocess.unmixing`."""
+    channels = len(unmixing)
+    if np.allclose(unmixing, np.eye(channels)):
         return counts
-    pixels = reshape(counts, len(unmixing), -1)
-    own = matmul(as_array(unmixing, FLOAT), pixels)
-    return maximum(reshape(own, len(unmixing), counts.size(1), counts.size(2)), 0.0)
+    thinned = cut(cut(counts, 1, 0, END, rule.TYPICAL_PX), 2, 0, END, rule.TYPICAL_PX)
+    sampled = reshape(thinned, channels, -1)
+    typical = axis(median(sampled, sampled.size(1)), 1)
+    matrix = as_array(unmixing, FLOAT)
+    own = matmul(matrix, reshape(counts, channels, -1)) + (typical - matmul(matrix, typical))
+    own = maximum(reshape(own, channels, counts.size(1), counts.size(2)), 0.0)
+    return where(counts >= SATURATED_SHARE * full_scale, counts, own)
 
 
 def _shapes(channels: int, classes: int) -> dict[str, list[int | str]]:

@@ -27,6 +27,7 @@ from ctcnet.scan.platform import Platform
 from ctcnet.scan.preprocess.quality import frame_quality
 from ctcnet.scan.preprocess.registration import ChannelShifts, measure_shifts, undo_shifts
 from ctcnet.scan.preprocess.spillover import unmixing_matrix
+from ctcnet.scan.preprocess.unmixing import undo_spillover
 
 MOST_CROPS_WAITING = 4096
 """Crops of one frame that wait for those of its unit; more are classified at once, so that memory stays bounded."""
@@ -107,7 +108,7 @@ class FrameAnalyser:
         self._unmixing = None if identity else torch.as_tensor(unmixing, dtype=torch.float32, device=self._device)
 
     def prepare(self, index: int, shifts: ChannelShifts | None = None) -> PreparedFrame:
-        """Read a frame, undo spectral spillover and the channels' shifts, cover the cartridge's rim.
+        """Read a frame, cover the cartridge's rim, undo spectral spillover and the channels' shifts.
 
         Args:
             index: position in `Cartridge.frames`.
@@ -126,9 +127,9 @@ class FrameAnalyser:
         canvas = self.canvases.empty((channels, above + height, left + width))
         counts = canvas[:, above:, left:]
         counts.copy_(torch.from_numpy(pixels))
-        if self._unmixing is not None:
-            counts.copy_(torch.einsum("ij,jhw->ihw", self._unmixing, counts).clamp_min_(0))
         off_rim = self._cover_rim(index, counts)
+        if self._unmixing is not None:
+            counts.copy_(undo_spillover(counts, self._unmixing, self.cartridge.panel.full_scale))
         shifts = shifts or self._remembered.pop(index, None)
         if shifts is None:
             shifts = measure_shifts(

@@ -18,8 +18,7 @@ def unmixing_matrix(platform: Platform, panel: Panel) -> np.ndarray:
     """Matrix that undoes the spillover of a platform.
 
     Counts above background are y = M s, where M[j, i] is the share of channel i's own signal s_i that shows in channel
-    j, with ones on the diagonal; the unmixing matrix is the inverse of M. Applied to counts with their background it
-    shifts the background by a constant, which is measured afterwards.
+    j, with ones on the diagonal; the unmixing matrix is the inverse of M. `ctcnet.scan.preprocess.unmixing` applies it.
 
     Args:
         platform: its `spillover` maps channel -> channel -> share; empty gives the identity. Channels are named by

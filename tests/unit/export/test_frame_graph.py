@@ -23,6 +23,7 @@ from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.platform import load_platform
 from ctcnet.scan.preprocess.frame_sample import FrameSample
 from ctcnet.scan.preprocess.levels import measure_levels
+from ctcnet.scan.preprocess.spillover import unmixing_matrix
 
 pytestmark = pytest.mark.unit
 
@@ -168,6 +169,25 @@ def test_a_model_of_fixed_levels_has_its_own_as_in_a_scan(make_predictor, tmp_pa
     parity = compare_events(events, answers, found, predictor)
     assert parity.holds, parity
     assert parity.matched > 5
+
+
+def test_spillover_is_undone_as_in_a_scan(make_predictor, frame, tmp_path):
+    platform = replace(load_platform("ome_tiff"), spillover={"CK": {"DAPI": 0.2}})
+    predictor = make_predictor()
+    path = export_frame_graph(predictor, tmp_path / "m.onnx", platform=platform, pixel_size_um=PIXEL_SIZE_UM).model
+    mixed = frame.astype(np.float64)
+    mixed[0] += 0.2 * (mixed[1] - np.median(mixed[1]))
+    mixed[1] += 1500  # far more than the background of DAPI holds, 0.2 of it taken away
+    mixed = np.clip(np.rint(mixed), 0, predictor.card.panel.full_scale).astype(np.uint16)
+    found = FramePredictor(path, SessionSettings(threads=1)).predict(mixed, None, LEVELS[1])
+    detector = EventDetector(platform.detection, predictor.card.panel.roles, PIXEL_SIZE_UM)
+    unmixing = unmixing_matrix(platform, predictor.card.panel)
+    events, answers = scan_events(predictor, detector, unmixing, mixed, LEVELS[1])
+    parity = compare_events(events, answers, found, predictor)
+    assert parity.holds, parity
+    unmixed, _ = scan_events(predictor, detector, np.eye(2), frame, LEVELS[1])
+    assert abs(parity.matched - len(unmixed)) <= 0.05 * len(unmixed)
+    np.testing.assert_allclose(events.background - unmixed.background, (0, 1500), atol=3)
 
 
 def test_levels_that_are_no_numbers_are_those_of_the_frame(graph, frame):

@@ -4,12 +4,46 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 INTERRUPTED, READER_GONE, TERMINATED, NOT_WRITTEN = 130, 141, 143, 2
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as by a queue whose time is over."""
+
+
+def interruption_code(stop: KeyboardInterrupt) -> int:
+    """Exit code of a process that was interrupted, or asked to end."""
+    return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+
+
+@contextmanager
+def termination_as_interruption() -> Iterator[None]:
+    """Raise `Terminated` at SIGTERM, which by default ends a process at once and leaves half-written files.
+
+    Further SIGTERMs wait for what is being tidied up. Where a program that calls this handles the signal itself, or
+    outside the main thread, nothing is changed.
+    """
+
+    def terminate(*_: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run_to_end(run: Callable[[], int]) -> NoReturn:

@@ -6,7 +6,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ctcnet import __version__
@@ -26,6 +26,7 @@ from ctcnet.cli import (
     verify,
 )
 from ctcnet.errors import CtcnetError, SettingError, memory_errors
+from ctcnet.process_end import interruption_code, termination_as_interruption
 
 _VERBS = (simulate, check, pack, train, evaluate, export, rates, verify, sign, card, classify, scan, spillover)
 
@@ -57,13 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words after `ctcnet`; None takes them from the command line.
 
     Returns:
-        Exit code: 0 done, 1 a check found what is wrong, 2 bad input, 130 interrupted.
+        Exit code: 0 done, 1 a check found what is wrong, 2 bad input, 130 interrupted, 143 asked to end (SIGTERM).
     """
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(words)
+    lightning_ends_it = args.verb == "train"
     try:
         _check_not_empty(words)
-        with _plain_warnings():
+        with _plain_warnings(), nullcontext() if lightning_ends_it else termination_as_interruption():
             return args.run(args)
     except CtcnetError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -71,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except memory_errors() as cause:
         print(f"error: there is not enough memory ({cause})", file=sys.stderr)
         return CtcnetError.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("interrupted; nothing half-written was left", file=sys.stderr)
-        return 130
+        return interruption_code(stop)
 
 
 def _check_not_empty(words: Sequence[str]) -> None:

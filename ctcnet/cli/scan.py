@@ -13,6 +13,7 @@ from ctcnet.errors import OutputError, SettingError
 from ctcnet.extras import import_extra
 from ctcnet.output import check_not_input
 from ctcnet.panel import load_panel
+from ctcnet.process_end import interruption_code
 from ctcnet.runtime.session import usable_cpus
 
 
@@ -109,9 +110,9 @@ def run(args: argparse.Namespace) -> int:
         )
         try:
             rows = scan_all(request)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             print("interrupted; finished work is kept: run the same command with --resume to go on", file=sys.stderr)
-            return 130
+            return interruption_code(stop)
     print_summary(rows)
     failed = [row["cartridge"] for row in rows if row["status"] == FAILED]
     print(f"results: {args.output} ({len(rows) - len(failed)} of {len(rows)} cartridges). For research use only.")

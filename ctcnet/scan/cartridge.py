@@ -86,6 +86,7 @@ class Cartridge:
         prior: events recorded by the scanner.
         notes: what a user must know.
         metadata: what else the scanner recorded, as plain data for the record.
+        files: files beside `path` that belong to it, where it is one file of a set.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Cartridge:
     prior: tuple[PriorEvent, ...] = ()
     notes: tuple[Note, ...] = ()
     metadata: dict[str, object] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     def read(self, index: int) -> np.ndarray:
         """Counts of one frame, (C, H, W), uint8 or uint16, in camera counts (stretched pixels undone).

@@ -1,8 +1,11 @@
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from ctcnet.process_end import Terminated, interruption_code, termination_as_interruption
 
 _START = """
 import atexit, ctypes, sys
@@ -69,3 +72,34 @@ def test_without_an_output_nothing_is_said():
     words = ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, f"{_START}    return 0\n\nrun_to_end(run)"]
     done = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_handler_of_the_program_that_calls_is_left():
+    def own(*_):
+        return None
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with termination_as_interruption():
+            assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated_while_tidying_up():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)  # waits
+
+
+def test_sigterm_is_an_interruption_once_and_the_default_afterwards():
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(Terminated) as caught, termination_as_interruption():
+            _terminated_while_tidying_up()
+        assert interruption_code(caught.value) == 143
+        assert interruption_code(KeyboardInterrupt()) == 130
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -58,7 +58,7 @@ class ScanSettings:
 def plan_of(cartridge: Cartridge, platform: Platform, card: ModelCard, settings: ScanSettings) -> dict[str, Any]:
     """Everything that decides the results of one cartridge, as plain data; two equal plans give equal results."""
     files = sha256()
-    for name, size, _ in _listing(cartridge.path):
+    for name, size, _ in _listing(cartridge):
         files.update(f"{name}\0{size}\n".encode())
     grid = [[asdict(frame) for frame in frames] for frames in (cartridge.frames, cartridge.missing)]
     plan = {
@@ -88,7 +88,7 @@ def files_modified(cartridge: Cartridge) -> str:
     Unfinished work goes on, and results are kept, with the very same files: those of another sample may have the same
     names and sizes.
     """
-    times = [f"{name}\0{modified_ns}\n" for name, _, modified_ns in _listing(cartridge.path)]
+    times = [f"{name}\0{modified_ns}\n" for name, _, modified_ns in _listing(cartridge)]
     return sha256("".join(times).encode()).hexdigest()
 
 
@@ -96,16 +96,17 @@ def files_there(cartridge: Cartridge) -> dict[Path, tuple[int, int]]:
     """Size and time of change (ns) of each file of a cartridge, by its path."""
     path = cartridge.path
     folder = path.parent if path.is_file() else path
-    return {folder / name: (size, modified_ns) for name, size, modified_ns in _listing(path)}
+    return {folder / name: (size, modified_ns) for name, size, modified_ns in _listing(cartridge)}
 
 
-def _listing(path: Path) -> list[tuple[str, int, int]]:
+def _listing(cartridge: Cartridge) -> list[tuple[str, int, int]]:
     """Name, size and time of change (ns) of each file that a cartridge is made of, sorted.
 
     Hidden files and what file managers leave are left out: no reader reads them, and they come and go.
     """
+    path = cartridge.path
     if path.is_file():
-        folder, files = path.parent, [path]
+        folder, files = path.parent, {path, *(file for file in cartridge.files if file.is_file())}
     else:
         folder, files = path, (file for file in path.rglob("*") if file.is_file() and not _is_clutter(file, path))
     described = ((file.relative_to(folder).as_posix(), file.stat()) for file in files)

@@ -42,11 +42,13 @@ class ImageSet:
         images: at least one.
         notes: what a user must know.
         metadata: for the record.
+        files: files that the images are in, of sets of files.
     """
 
     images: tuple[LazyImage, ...]
     notes: tuple[Note, ...] = ()
     metadata: dict[str, object] | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def cartridge_of_images(
         rim_px=round(platform.rim_um / facts.pixel_size_um),
         notes=(*found.notes, *facts.notes),
         metadata=metadata,
+        files=found.files,
     )
     if len(found.images) == 1:
         return _cut(found.images[0], facts, common)

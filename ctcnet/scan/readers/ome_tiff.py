@@ -69,6 +69,7 @@ def _files(folder: Path) -> list[Path]:
 def _image_set(files: Sequence[Path], path: Path) -> ImageSet:
     """Images of all sets of files; a file that another one's OME-XML lists is not opened for its own."""
     listed: set[Path] = set()
+    companions: set[Path] = set()
     single: list[tuple[Path, tuple[OmeImage, ...]]] = []
     notes: list[Note] = []
     faults: list[CtcnetError] = []
@@ -76,7 +77,9 @@ def _image_set(files: Sequence[Path], path: Path) -> ImageSet:
         if file in listed:
             continue
         try:
-            images = parse_ome_xml(_ome_xml(file), file)
+            text, companion = _ome_xml(file)
+            images = parse_ome_xml(text, file)
+            companions |= set() if companion is None else {companion}
             listed |= {_plane_file(file, plane) for image in images for plane in image.planes if plane is not None}
         except (FrameError, CartridgeError) as error:
             faults.append(error)
@@ -106,11 +109,11 @@ def _image_set(files: Sequence[Path], path: Path) -> ImageSet:
     if aside:
         named = ", ".join(image.name or "without a name" for image in aside)
         notes.append(Note("pictures_left_out", f"pictures beside the scan are left out: {named}"))
-    return ImageSet(tuple(found), tuple(notes))
+    return ImageSet(tuple(found), tuple(notes), files=tuple(sorted(listed | companions)))
 
 
-def _ome_xml(file: Path) -> str:
-    """OME-XML of a file, or of the companion file that it refers to.
+def _ome_xml(file: Path) -> tuple[str, Path | None]:
+    """OME-XML of a file, or of the companion file that it refers to, and that file.
 
     Raises:
         FrameError: the file cannot be read.
@@ -133,8 +136,11 @@ def _ome_xml(file: Path) -> str:
             found=text[:60] or "nothing",
             fix="export it as OME-TIFF, or use --layout folder with a --pattern",
         )
-    companion = re.search(r"<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile=[\"']([^\"']+)[\"']", text)
-    return text if companion is None else _companion(_beside(file, companion.group(1)), file)
+    named = re.search(r"<(?:\w+:)?BinaryOnly\b[^>]*\bMetadataFile=[\"']([^\"']+)[\"']", text)
+    if named is None:
+        return text, None
+    companion = _beside(file, named.group(1))
+    return _companion(companion, file), companion
 
 
 def _companion(path: Path, file: Path) -> str:

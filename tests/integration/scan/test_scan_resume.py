@@ -58,7 +58,10 @@ def test_killed_and_resumed(two_cartridges, rule_model, uninterrupted, tmp_path,
     assert digests(tmp_path / "out") == expected
 
 
-def test_interrupted_by_the_user_and_resumed(two_cartridges, rule_model, uninterrupted, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_by_the_user_or_a_queue_and_resumed(
+    two_cartridges, rule_model, uninterrupted, tmp_path, sent, code
+):
     expected, _ = uninterrupted
     out = tmp_path / "out"
     words = command(two_cartridges, rule_model, out)
@@ -72,9 +75,9 @@ def test_interrupted_by_the_user_and_resumed(two_cartridges, rule_model, uninter
     limit = time.monotonic() + 120
     while not (out / "first").is_dir() and time.monotonic() < limit:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "--resume" in errors
     assert "Traceback" not in errors
     subprocess.run(words, check=True, capture_output=True)

@@ -11,7 +11,7 @@ import pytest
 
 from ctcnet.panel import load_panel
 from ctcnet.scan.cartridge import Cartridge, Frame
-from ctcnet.scan.pipeline.settings import ScanSettings, files_modified, plan_of
+from ctcnet.scan.pipeline.settings import ScanSettings, files_modified, files_there, plan_of
 from ctcnet.scan.platform import load_platform
 
 pytestmark = pytest.mark.unit
@@ -52,3 +52,15 @@ def test_a_file_replaced_by_one_of_the_same_size_is_noticed_in_unfinished_work_o
     os.utime(file, ns=(1, 1))
     assert files_modified(cartridge) != times
     assert _plan(cartridge, two_channel_card) == plan
+
+
+def test_the_other_files_of_a_set_are_watched_where_one_of_them_is_given(cartridge, two_channel_card):
+    first, second = (cartridge.path / name for name in ("1.tif", "2.tif"))
+    (cartridge.path / "other.tif").write_bytes(b"of no set")
+    given = replace(cartridge, path=first, files=(first, second, cartridge.path / "missing.tif"))
+    assert files_there(given).keys() == {first, second}
+    plan, times = _plan(given, two_channel_card), files_modified(given)
+    os.utime(second, ns=(1, 1))
+    assert files_modified(given) != times
+    second.write_bytes(b"more pixels")
+    assert _plan(given, two_channel_card) != plan

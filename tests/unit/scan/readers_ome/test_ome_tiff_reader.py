@@ -71,6 +71,7 @@ def test_a_set_of_files(tmp_path: Path, panel: Panel, ome, random_counts) -> Non
         assert [frame.number for frame in cartridge.frames] == [1, 2]
         assert np.array_equal(cartridge.read(0), pages[:3][ORDER])
         assert np.array_equal(cartridge.read(1), pages[3:][ORDER])
+        assert cartridge.files == tuple(sorted(tmp_path.iterdir()))
 
 
 def test_metadata_in_a_companion_file(tmp_path: Path, panel: Panel, ome, random_counts) -> None:
@@ -79,7 +80,9 @@ def test_metadata_in_a_companion_file(tmp_path: Path, panel: Panel, ome, random_
     (tmp_path / "a.companion.ome").write_text(ome.document(ome.image(0, pages.shape, data)), encoding="utf-8")
     binary = '<OME><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:1"/></OME>'
     path = ome.write(tmp_path / "a.ome.tif", pages, binary)
-    assert np.array_equal(open_ome_tiff(path, panel).read(0), pages[ORDER])
+    cartridge = open_ome_tiff(path, panel)
+    assert np.array_equal(cartridge.read(0), pages[ORDER])
+    assert cartridge.files == (tmp_path / "a.companion.ome", path)
     (tmp_path / "a.companion.ome").unlink()
     with pytest.raises(CartridgeError, match="keeps its metadata in another file"):
         open_ome_tiff(path, panel)

@@ -143,7 +143,7 @@ class TrainingCommandLine(LightningCLI):
             table, tensorboard = MetricsTable(), TensorBoardLog()
             selection.run_dir = table.run_dir = tensorboard.run_dir = self.run_dir
             folder = RunFolder(self.run_dir, self._config_text(), self.resume)
-            callbacks += [folder, table, tensorboard, selection]
+            callbacks += [table, tensorboard, folder, selection]  # of a failed run the folder is removed last
         settings = {**self.chosen.trainer, **kwargs, "callbacks": callbacks}
         try:
             return self._instantiate_trainer(settings, [])

@@ -64,7 +64,7 @@ class RunFolder(Callback):
             try:
                 if self.run_dir.exists() and not self.resume:
                     os.replace(self.run_dir, self._replaced)
-                self._filling = not self.resume
+                self._filling = not self.resume or not self.run_dir.exists()
                 self._made_above = missing_folders_above(self.run_dir)
                 self.run_dir.mkdir(parents=True, exist_ok=True)
                 (self.run_dir / CONFIG).write_text(self.config_text, encoding="utf-8")

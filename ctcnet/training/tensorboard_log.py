@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ class TensorBoardLog(Callback):
                     self._writer.add_scalar(name, float(value), trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        with suppress(OSError):  # a full disk; what stopped the run is told
+            self._close()  # before the folder goes: a thread would write into it
+
+    def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None

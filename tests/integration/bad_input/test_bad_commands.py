@@ -65,6 +65,15 @@ def test_run_that_fails_leaves_none_of_the_folders_made_for_it(data, model, caps
     assert list(out.rglob("*")) == [out / "mine"]
 
 
+def test_run_that_goes_on_elsewhere_and_fails_leaves_no_folder(data, model, capsys):
+    out = data.parent / "out"
+    assert main(words("fit", data, model)) == 0
+    cut_crop(data)
+    resumed = ["--run_dir", str(out / "new" / "run"), "--ckpt_path", str(out / "run" / "last.ckpt")]
+    refused([*words("fit", data, model), *resumed, "--trainer.max_epochs", "9"], capsys)
+    assert [path.name for path in out.iterdir()] == ["run"]
+
+
 @pytest.mark.parametrize(
     "option",
     [

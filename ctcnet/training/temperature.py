@@ -1,4 +1,4 @@
-"""One temperature for the logits, fitted on validation data (Guo et al. 2017)."""
+"""One temperature for the logits, fitted on validation data (Guo et al. 2017); near a usual one where these are few."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from scipy.special import log_softmax
 
 LEAST_CROPS = 30
 RANGE = (0.1, 10.0)
+TYPICAL, SPREAD = 0.8, 0.3
+"""A temperature before any crop is seen: median, and standard deviation of its log, of a log-normal prior.
+
+Networks of these recipes, which learn from smoothed labels, had 0.5 to 0.7 on Jurkat cells, 0.8 on 20,000 simulated
+crops and 0.9 to 1.1 fine-tuned on 300, each by 400 crops or more; by 45 validation crops these last had 0.4 to 1.2.
+"""
 
 
 class Temperature(NamedTuple):
@@ -46,10 +52,12 @@ def log_loss(
 
 
 def fit_temperature(logits: np.ndarray, bias: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> Temperature:
-    """Temperature that minimises the log loss at a stated prior.
+    """Most probable temperature, by the log loss at a stated prior of the classes and what is usual.
 
-    The bias to that prior is no evidence and is not divided: probabilities are softmax(logits / temperature + bias), so
-    that a rare class stays as rare as stated whatever the temperature.
+    Without that a few dozen crops of which hardly one is wrong make probabilities of nearly 0 and 1. Crops of unequal
+    weight count as the number of equal ones that say as much (Kish 1965). The bias to the stated prior is no evidence
+    and is not divided: probabilities are softmax(logits / temperature + bias), so that a rare class stays as rare as
+    stated whatever the temperature.
 
     Args:
         logits: (N, K) float, what the network says without the bias.
@@ -66,9 +74,11 @@ def fit_temperature(logits: np.ndarray, bias: np.ndarray, targets: np.ndarray, p
         )
     logits = logits.astype(np.float64)
     weight = prior_weights(targets, prior)
+    crops = weight.sum() ** 2 / (weight**2).sum()
 
     def loss(log_temperature: float) -> float:
-        return log_loss(logits, bias, targets, float(np.exp(log_temperature)), weight)
+        seen = log_loss(logits, bias, targets, float(np.exp(log_temperature)), weight)
+        return crops * seen + ((log_temperature - np.log(TYPICAL)) / SPREAD) ** 2 / 2
 
     found = minimize_scalar(loss, bounds=np.log(RANGE), method="bounded")
     return Temperature(float(np.exp(found.x)), None)

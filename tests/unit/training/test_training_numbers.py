@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, log_loss
 
+from ctcnet.training import temperature
 from ctcnet.training.averaging import averaged_copy, update_average
 from ctcnet.training.optimizer import OptimizerSettings, make_optimizer, schedule_factor
 from ctcnet.training.scores import average_precision, validation_scores
@@ -56,6 +57,39 @@ def test_temperature_is_recovered(true_temperature: float) -> None:
     found = fit_temperature((logits - bias) * true_temperature, bias, targets, targets.mean(axis=0))
     assert found.value == pytest.approx(true_temperature, rel=0.05)
     assert found.note is None
+
+
+def _sample(logits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Targets (N, K) of classes drawn by softmax(logits)."""
+    labels = (rng.random((len(logits), 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1)
+    return np.eye(logits.shape[1])[labels]
+
+
+@pytest.mark.parametrize("true_temperature", [0.6, 0.8, 1.06])
+def test_temperature_of_few_crops_is_better_on_others_than_without_a_prior(true_temperature, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    prior, bias = np.full(3, 1 / 3), np.zeros(3)
+    others = rng.normal(0, 4, (4_000, 3))
+    truth = _sample(others, rng)
+    losses = {0.3: [], 1e6: []}
+    for _ in range(40):
+        logits = rng.normal(0, 4, (45, 3))
+        targets = _sample(logits, rng)
+        for spread, found in losses.items():
+            monkeypatch.setattr(temperature, "SPREAD", spread)
+            value = fit_temperature(logits * true_temperature, bias, targets, prior).value
+            found.append(temperature.log_loss(others * true_temperature, bias, truth, value, np.ones(4_000)))
+    best = temperature.log_loss(others, bias, truth, 1.0, np.ones(4_000))
+    assert np.mean(losses[0.3]) - best < 0.9 * (np.mean(losses[1e6]) - best)
+
+
+def test_rare_classes_that_count_for_much_are_few_crops() -> None:
+    """With nearly all weight on two crops the temperature stays near the usual one, as with two crops."""
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 1, (400, 2)), np.repeat([0, 1], [398, 2])
+    logits[398:, 1] += 3
+    found = fit_temperature(logits, np.zeros(2), np.eye(2)[labels], np.array([0.001, 0.999]))
+    assert 0.7 * temperature.TYPICAL < found.value < 1.2
 
 
 def test_temperature_is_refused_with_few_crops() -> None:

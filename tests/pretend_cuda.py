@@ -2,14 +2,15 @@
 
 Tensors of it are wrappers whose device is 'cuda:0'. A dispatch mode takes every operator: it checks that all tensors of
 more than no dimension are on one device, runs the operator on the CPU and wraps what comes out. So code that forgets to
-move a tensor, or asks a GPU's tensor for NumPy, fails here too, on a machine without a GPU; kernels, speed, memory and
-rounding of a GPU are not tested.
+move a tensor, asks a GPU's tensor for NumPy, or calls an operator for which PyTorch has no CUDA kernel fails here too,
+on a machine without a GPU; what the kernels do, their types of numbers, speed, memory and rounding are not tested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from threading import Thread
 from typing import Any
 
@@ -23,6 +24,12 @@ GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 _aten = torch.ops.aten
 _PHYSICAL = {_aten._conj.default: _aten._conj_physical.default, _aten._neg_view.default: _aten.neg.default}
 """A bit that says that a tensor is conjugated or negative is not looked at below a dispatch mode."""
+_KERNELS = (
+    "CUDA",
+    "CompositeExplicitAutograd",
+    "CompositeExplicitAutogradNonFunctional",
+    "CompositeImplicitAutograd",
+)
 _CROSSING = {_aten.copy_.default, _aten._to_copy.default, _aten.set_data.default}
 _INDEXING = {_aten.index.Tensor, _aten.index_put_.default, _aten.index_put.default, _aten._unsafe_index.Tensor}
 
@@ -70,10 +77,21 @@ def _is_gpu(device: Any) -> bool:
     return device is not None and torch.device(device).type == "cuda"
 
 
+@cache
+def _has_kernel(func: Any) -> bool:
+    """Whether this build of PyTorch has code for an operator on a GPU; true where it is built without CUDA."""
+    schema = func._schema
+    name = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
+    known = torch._C._dispatch_has_kernel_for_dispatch_key
+    return not torch.backends.cuda.is_built() or any(known(name, key) for key in _KERNELS)
+
+
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     flat, spec = tree_flatten((args, kwargs))
     pretended = any(isinstance(value, PretendTensor) for value in flat)
     device = kwargs.get("device")
+    if (pretended or _is_gpu(device)) and not _has_kernel(func):
+        raise NotImplementedError(f"{func} has no kernel for CUDA")
     if func not in _CROSSING and pretended:
         _check_one_device(func, args, flat)
     held = [value.held if isinstance(value, PretendTensor) else value for value in flat]

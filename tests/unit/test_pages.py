@@ -16,7 +16,10 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    page for place in ("*.md", "models/**/*.md", "scripts/**/*.md", "configs/**/*.md") for page in ROOT.glob(place)
+    page
+    for place in ("*.md", "models/**/*.md", "scripts/**/*.md", "configs/**/*.md")
+    for page in ROOT.glob(place)
+    if "node_modules" not in page.parts
 )
 _BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`((?:ctcnet|python scripts/\S+\.py|scripts/\S+\.py) [^`]+)`")

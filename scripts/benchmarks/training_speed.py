@@ -86,18 +86,20 @@ def _plain_batches(folder: Path, batch_size: int, workers: int) -> Iterator:
     return _endless(lambda: iter(loader))
 
 
-def _training_step(backbone: str, device: torch.device) -> Step:
+def _training_step(backbone: str, device: torch.device, batch_size: int) -> Step:
     panel, labels = load_panel(PANEL), load_schema(LABELS)
     network = build_classifier(backbone, panel.roles, len(labels.classes)).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=device.type == "cuda")
     precision = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    seeds = torch.arange(batch_size, device=device)  # of what the network drops in training
 
     def step(x: Tensor, target: Tensor) -> None:
         network.train()
         optimizer.zero_grad(set_to_none=True)
         with precision:
-            loss = nn.functional.cross_entropy(network(x.contiguous(memory_format=torch.channels_last)).logits, target)
+            logits = network(x.contiguous(memory_format=torch.channels_last), None, seeds[: len(x)]).logits
+            loss = nn.functional.cross_entropy(logits, target)
         loss.backward()
         optimizer.step()
 
@@ -128,7 +130,7 @@ class _Arms:
             "folder of TIFFs": _ctcnet_batches(folder / "manifest.csv", size, workers, self.device),
             "plain DataLoader": _plain_batches(folder / "crops", size, workers),
         }
-        self.compact, self.resnet = _training_step("compact", self.device), _training_step("resnet18", self.device)
+        self.compact, self.resnet = (_training_step(name, self.device, size) for name in ("compact", "resnet18"))
         self.waited_s = 0.0
 
     def load(self, source: str) -> int:

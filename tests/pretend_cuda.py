@@ -78,7 +78,7 @@ def _is_gpu(device: Any) -> bool:
 
 
 @cache
-def _has_kernel(func: Any) -> bool:
+def has_cuda_kernel(func: Any) -> bool:
     """Whether this build of PyTorch has code for an operator on a GPU; true where it is built without CUDA."""
     schema = func._schema
     name = f"{schema.name}.{schema.overload_name}" if schema.overload_name else schema.name
@@ -90,8 +90,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     flat, spec = tree_flatten((args, kwargs))
     pretended = any(isinstance(value, PretendTensor) for value in flat)
     device = kwargs.get("device")
-    if (pretended or _is_gpu(device)) and not _has_kernel(func):
-        raise NotImplementedError(f"{func} has no kernel for CUDA")
+    if (pretended or _is_gpu(device)) and not has_cuda_kernel(func):
+        raise RuntimeError(f"{func}: PyTorch has no kernel for CUDA")
     if func not in _CROSSING and pretended:
         _check_one_device(func, args, flat)
     held = [value.held if isinstance(value, PretendTensor) else value for value in flat]

@@ -62,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else arguments
     args = build_parser().parse_args(words)
-    lightning_ends_it = args.verb == "train"
+    ending = nullcontext() if args.verb == "train" else termination_as_interruption()  # Lightning has its own way
     try:
         _check_not_empty(words)
-        with _plain_warnings(), nullcontext() if lightning_ends_it else termination_as_interruption():
+        with _plain_warnings(), ending:
             return args.run(args)
     except CtcnetError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,19 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pretend_cuda import PretendTensor, pretend_cuda
+from pretend_cuda import PretendTensor, has_cuda_kernel, pretend_cuda
 from pyarrow import parquet
 from torch import Tensor
+from untrained_checkpoint import write_untrained_checkpoint
 
 from ctcnet.cli import main
 from ctcnet.data.augmentation import Augmentation
 from ctcnet.data.device_augmentation import DeviceAugmentation
-from ctcnet.labels import load_schema
-from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
 from ctcnet.networks import build_classifier
 from ctcnet.panel import load_panel
 from ctcnet.scan.preprocess.unmixing import undo_spillover
-from ctcnet.training.checkpoint import write_model
 
 pytestmark = pytest.mark.integration
 
@@ -52,26 +50,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "best.ckpt"
-    labels = load_schema("five_class")
-    torch.manual_seed(0)
-    network = build_classifier("compact", PANEL.roles, len(labels.classes)).eval()
-    card = ModelCard(
-        name="small",
-        backbone="compact",
-        panel=PANEL,
-        labels=labels,
-        pixel_size_um=0.5,
-        crop_size_px=32,
-        normalization=NormalizationCard("fixed", (100.0,) * 5, (400.0,) * 5, 64.0),
-        temperature=1.0,
-        training_prior=(0.2,) * 5,
-        unassigned_below=0.3,
-        training_data=TrainingDataCard("cd" * 32, True, 10, 2, {}, ()),
-        software_version="0.1.0",
-    )
-    write_model(path, network, card, epoch=0, step=1)
-    return path
+    return write_untrained_checkpoint(tmp_path_factory.mktemp("model") / "best.ckpt", 32)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +77,12 @@ def test_what_fails_on_a_gpu_fails_here(on_gpu) -> None:
         return there.cpu().tolist()
 
     assert on_gpu(doubled) == [6, 8, 10]
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="PyTorch is built without CUDA")
+def test_operators_without_a_cuda_kernel_are_known() -> None:
+    assert has_cuda_kernel(torch.ops.aten.add.Tensor)
+    assert not has_cuda_kernel(torch.ops.aten.mkldnn_max_pool2d.default)
 
 
 def test_spillover_is_undone_alike(on_gpu) -> None:

@@ -23,8 +23,8 @@ from ctcnet.export.frame_graph.planes import working_planes
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.frame_predictor import OUTPUTS
 from ctcnet.scan.detect.detector import EventDetector
-from ctcnet.scan.preprocess import unmixing as rule
 from ctcnet.scan.preprocess.quality import SATURATED_SHARE
+from ctcnet.scan.typical_counts import STEP_PX
 
 LEAST_SIDE_PX = 16
 """Frames less high or wide have no events: the scan refuses them."""
@@ -100,7 +100,7 @@ def _unmixed(counts: Array, unmixing: np.ndarray, full_scale: int) -> Array:
     channels = len(unmixing)
     if np.allclose(unmixing, np.eye(channels)):
         return counts
-    thinned = cut(cut(counts, 1, 0, END, rule.TYPICAL_PX), 2, 0, END, rule.TYPICAL_PX)
+    thinned = cut(cut(counts, 1, 0, END, STEP_PX), 2, 0, END, STEP_PX)
     sampled = reshape(thinned, channels, -1)
     typical = axis(median(sampled, sampled.size(1)), 1)
     matrix = as_array(unmixing, FLOAT)

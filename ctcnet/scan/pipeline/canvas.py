@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from ctcnet.scan.cartridge import Cartridge
-from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.territory import Place, Territories
 from ctcnet.scan.preprocess.registration import ChannelShifts
-
-_THIN_PX = 4  # every fourth pixel along each axis: a median over all is no surer
+from ctcnet.scan.typical_counts import typical_counts
 
 
 @dataclass(frozen=True)
@@ -166,8 +164,7 @@ def build_canvas(
     free_y, free_x = (height, width) if prepared is None else (offset_y, offset_x)  # what is not the frame's own
     beside = left is not None or not offset_x, upper is not None or not offset_y
     if prepared is None or not all(beside) or (corner is None and offset_x and offset_y):
-        thin = known[:, ::_THIN_PX, ::_THIN_PX].flatten(1)
-        typical = lower_median(thin)[:, None, None]
+        typical = typical_counts(known)
         counts[:, :free_y] = typical
         counts[:, :, :free_x] = typical
     valid = torch.zeros((height, width), dtype=torch.bool, device=counts.device)

@@ -14,7 +14,6 @@ from ctcnet.scan.cartridge import Cartridge
 from ctcnet.scan.detect.detected_events import DetectedEvents
 from ctcnet.scan.detect.detector import EventDetector
 from ctcnet.scan.measure.event_measurer import EventMeasurer
-from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.pipeline.canvas import Canvas, PreparedFrame, counted_area_um2, room_px
 from ctcnet.scan.pipeline.canvas_memory import CanvasMemory
 from ctcnet.scan.pipeline.cartridge_score import sampled_rows
@@ -28,6 +27,7 @@ from ctcnet.scan.preprocess.quality import frame_quality
 from ctcnet.scan.preprocess.registration import ChannelShifts, measure_shifts, undo_shifts
 from ctcnet.scan.preprocess.spillover import unmixing_matrix
 from ctcnet.scan.preprocess.unmixing import undo_spillover
+from ctcnet.scan.typical_counts import typical_counts
 
 MOST_CROPS_WAITING = 4096
 """Crops of one frame that wait for those of its unit; more are classified at once, so that memory stays bounded."""
@@ -37,7 +37,6 @@ SEAM_UM = 3.0
 band along a frame's border, and a cell whose centre lies there must not be lost between two frames."""
 
 _RIM_POINTS = 8
-_THIN_PX = 4  # every fourth pixel along each axis: a median over all is no surer
 
 
 @dataclass(frozen=True)
@@ -161,9 +160,9 @@ class FrameAnalyser:
             keep[rows, columns] = False
         inside = counts[:, top:bottom, left:right]
         if inside.numel() and inside.shape != counts.shape:
-            typical = lower_median(inside[:, ::_THIN_PX, ::_THIN_PX].flatten(1))
+            typical = typical_counts(inside)
             for rows, columns in sides:
-                counts[:, rows, columns] = typical[:, None, None]
+                counts[:, rows, columns] = typical
         return keep
 
     def analyse(

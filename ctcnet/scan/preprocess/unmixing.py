@@ -5,19 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctcnet.scan.order_statistics import lower_median
 from ctcnet.scan.preprocess.quality import SATURATED_SHARE
-
-TYPICAL_PX = 4
-"""Every fourth pixel along each axis says what a channel's background is: a median over all is no surer."""
+from ctcnet.scan.typical_counts import typical_counts
 
 
 def undo_spillover(counts: Tensor, unmixing: Tensor, full_scale: float) -> Tensor:
     """Counts with the spillover between channels undone; the twin of the frame graph's.
 
-    U (y - b) + b, with U the unmixing matrix and b the median of each channel in this frame: the background stays where
-    it was, however high that of another channel is. Saturated pixels stay as they are, since nobody knows their counts
-    and they are told by them.
+    U (y - b) + b, with U the unmixing matrix and b the typical counts of each channel in this frame: the background
+    stays where it was, however high that of another channel is. Saturated pixels stay as they are, since nobody knows
+    their counts and they are told by them.
 
     Args:
         counts: (C, H, W) float32 camera counts.
@@ -27,7 +24,7 @@ def undo_spillover(counts: Tensor, unmixing: Tensor, full_scale: float) -> Tenso
     Returns:
         (C, H, W) float32, none below 0.
     """
-    typical = lower_median(counts[:, ::TYPICAL_PX, ::TYPICAL_PX].flatten(1))
+    typical = typical_counts(counts)
     own = torch.einsum("ij,jhw->ihw", unmixing, counts)
-    own = own.add_((typical - unmixing @ typical)[:, None, None]).clamp_min_(0)
+    own.add_(typical - torch.einsum("ij,jhw->ihw", unmixing, typical)).clamp_min_(0)
     return torch.where(counts >= SATURATED_SHARE * full_scale, counts, own)

@@ -4,16 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from pyarrow import parquet
+from untrained_checkpoint import write_untrained_checkpoint
 
 from ctcnet.cli import main
-from ctcnet.labels import load_schema
-from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
-from ctcnet.networks import build_classifier
-from ctcnet.panel import load_panel
 from ctcnet.runtime import OnnxPredictor, SessionSettings
-from ctcnet.training.checkpoint import write_model
 
 pytestmark = pytest.mark.integration
 
@@ -25,39 +20,13 @@ def manifest(tmp_path_factory) -> Path:
     return out / "manifest.csv"
 
 
-def _write_checkpoint(path: Path, backbone: str, mode: str, size_px: int, seed: int = 0) -> None:
-    torch.manual_seed(seed)
-    panel, labels = load_panel("ctc5"), load_schema("five_class")
-    network = build_classifier(backbone, panel.roles, len(labels.classes))
-    with torch.no_grad():
-        for _ in range(3):
-            crops = torch.randn(16, 5, size_px, size_px) * 0.5 + 0.3
-            network.train()(crops, sample_seed=torch.arange(16))  # batch norm learns statistics that are not 0 and 1
-        network.head.weight.mul_(4)
-    own = None if mode == "per_crop" else ((90.0,) * 5, (400.0,) * 5)
-    card = ModelCard(
-        name="fresh",
-        backbone=backbone,
-        panel=panel,
-        labels=labels,
-        pixel_size_um=0.64,
-        crop_size_px=size_px,
-        normalization=NormalizationCard(mode, own and own[0], own and own[1], 64.0),
-        temperature=1.2,
-        training_prior=(0.2,) * 5,
-        unassigned_below=0.4,
-        training_data=TrainingDataCard("cd" * 32, True, 20, 4, {}, ()),
-        software_version="0.1.0",
-    )
-    write_model(path, network.eval(), card, epoch=0, step=1)
-
-
 @pytest.mark.parametrize(
     ("backbone", "mode", "dtype", "size_px"),
     [("compact", "cartridge", "uint16", 64), ("resnet18", "per_crop", "float32", 32)],
 )
 def test_onnx_file_gives_the_table_of_the_checkpoint(manifest, tmp_path, capsys, backbone, mode, dtype, size_px):
-    _write_checkpoint(tmp_path / "best.ckpt", backbone, mode, size_px)
+    kind = {"backbone": backbone, "mode": mode, "sharpness": 4, "unassigned_below": 0.4}
+    write_untrained_checkpoint(tmp_path / "best.ckpt", size_px, **kind)
     model = tmp_path / "model.onnx"
     assert main(["export", str(tmp_path), "-o", str(model), "--input-dtype", dtype]) == 0
     printed = capsys.readouterr()
@@ -83,6 +52,6 @@ def test_onnx_file_gives_the_table_of_the_checkpoint(manifest, tmp_path, capsys,
     capsys.readouterr()
     assert main(["verify", str(model), "--against", str(tmp_path)]) == 0
     assert "parity:" in capsys.readouterr().out
-    _write_checkpoint(tmp_path / "other.ckpt", backbone, mode, size_px, seed=1)
+    write_untrained_checkpoint(tmp_path / "other.ckpt", size_px, **kind, seed=1)
     assert main(["verify", str(model), "--against", str(tmp_path / "other.ckpt")]) == 1
     assert "does not give the checkpoint's probabilities" in capsys.readouterr().out

@@ -4,16 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from untrained_checkpoint import write_untrained_checkpoint
 
 from ctcnet.cli import main
 from ctcnet.crops import read_crops
 from ctcnet.labels import load_schema
-from ctcnet.model_card import ModelCard, NormalizationCard, TrainingDataCard
-from ctcnet.networks import build_classifier
 from ctcnet.panel import load_panel
 from ctcnet.runtime import FramePredictor, OnnxPredictor, SessionSettings, classify_crops
-from ctcnet.training.checkpoint import write_model
 
 pytestmark = pytest.mark.integration
 
@@ -30,30 +27,7 @@ def manifest(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    """The compact network, untrained, its batch norm fitted to noise."""
-    torch.manual_seed(0)
-    panel, labels = load_panel("ctc5"), load_schema("five_class")
-    network = build_classifier("compact", panel.roles, len(labels.classes))
-    with torch.no_grad():
-        for _ in range(3):
-            network.train()(torch.randn(16, 5, SIDE_PX, SIDE_PX) * 0.5 + 0.3, sample_seed=torch.arange(16))
-    card = ModelCard(
-        name="fresh",
-        backbone="compact",
-        panel=panel,
-        labels=labels,
-        pixel_size_um=0.64,
-        crop_size_px=SIDE_PX,
-        normalization=NormalizationCard("cartridge", (90.0,) * 5, (400.0,) * 5, 64.0),
-        temperature=1.2,
-        training_prior=(0.2,) * 5,
-        unassigned_below=0.1,
-        training_data=TrainingDataCard("cd" * 32, True, 20, 4, {}, ()),
-        software_version="0.1.0",
-    )
-    path = tmp_path_factory.mktemp("run") / "best.ckpt"
-    write_model(path, network.eval(), card, epoch=0, step=1)
-    return path
+    return write_untrained_checkpoint(tmp_path_factory.mktemp("run") / "best.ckpt", SIDE_PX)
 
 
 def test_int8_and_half_precision_decide_as_float32(checkpoint, manifest, tmp_path, capsys):

@@ -25,6 +25,16 @@ BETWEEN_CELLS = (0.35, 0.45, 0.4, 0.15, 0.13, 0.1)
 BETWEEN_CARTRIDGES = 0.12
 
 
+THREE_CHANNELS = """name: three
+bit_depth: 12
+channels:
+  - {marker: DAPI, role: nucleus}
+  - {marker: CK, role: epithelial}
+  - {marker: CD45, role: leukocyte}
+"""
+"""Panel of the model, as a user writes it."""
+
+
 def write_rule_model(
     path: Path, name: str = "stain-rule", ck_weight: float = 1.0, reference: CartridgeReference | None = None
 ) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from pyarrow import parquet
+from rule_model import THREE_CHANNELS
 
 from ctcnet.cli import main
 from ctcnet.contract.verification import verify
@@ -20,14 +21,6 @@ from ctcnet.runtime import OnnxPredictor
 from ctcnet.scan.counting.corrected import Correction, FalseCalls, corrected_interval
 
 pytestmark = pytest.mark.integration
-
-PANEL = """name: three
-bit_depth: 12
-channels:
-  - {marker: DAPI, role: nucleus}
-  - {marker: CK, role: epithelial}
-  - {marker: CD45, role: leukocyte}
-"""
 
 
 def _exported(rule_model: Path, path: Path) -> Path:
@@ -45,7 +38,7 @@ def laboratory(rule_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """Folder with model.onnx, its evaluation on simulated crops, and rated.onnx."""
     folder = tmp_path_factory.mktemp("laboratory")
     model, crops = _exported(rule_model, folder / "model.onnx"), folder / "crops"
-    (folder / "three.yaml").write_text(PANEL)
+    (folder / "three.yaml").write_text(THREE_CHANNELS)
     size = ["--crop-size-px", "32", "--pixel-size-um", "0.64", "--panel", str(folder / "three.yaml")]
     assert main(["simulate", "crops", str(crops), "--count", "1800", "--seed", "90210", *size]) == 0
     words = ["evaluate", str(model), str(crops / "manifest.csv"), "-o", str(folder / "evaluation"), "--bootstrap", "0"]

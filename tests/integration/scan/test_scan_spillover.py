@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from pyarrow import parquet
+from rule_model import THREE_CHANNELS
 
 pytestmark = pytest.mark.integration
 
@@ -16,13 +17,6 @@ BACKGROUND = {"DAPI": 200, "CK": 100, "CD45": 100}
 SHARE = 0.2
 SIDE_PX, PITCH_PX = 240, 40
 PLATFORM = f"name: mine\nlayout: folder\nbit_depth: 12\nspillover: {{CK: {{CD45: {SHARE}}}}}\n"
-PANEL = """name: three
-bit_depth: 12
-channels:
-  - {marker: DAPI, role: nucleus}
-  - {marker: CK, role: epithelial}
-  - {marker: CD45, role: leukocyte}
-"""
 
 
 def _write_frame(folder: Path, ck_background: float) -> None:
@@ -46,7 +40,7 @@ def _write_frame(folder: Path, ck_background: float) -> None:
 
 def test_a_high_background_of_the_source_takes_nothing_from_the_target(scan, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(PLATFORM)
-    (tmp_path / "three.yaml").write_text(PANEL)
+    (tmp_path / "three.yaml").write_text(THREE_CHANNELS)
     options = ["--platform", str(tmp_path / "mine.yaml"), "--panel", str(tmp_path / "three.yaml")]
     options += ["--pattern", "{frame}_{channel}.tif", "--pixel-size-um", "0.64"]
     tables = []

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ctcnet.errors import ModelFileError, ModelPanelError, SettingError
-from ctcnet.model_card import ModelCard, card_from_dict
+from ctcnet.model_card import ModelCard
+from ctcnet.model_card_reading import card_from_dict
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
 from ctcnet.runtime.predictions import Predictions, batch_size_on, check_probabilities
 from ctcnet.runtime.session import ModelSession, SessionSettings

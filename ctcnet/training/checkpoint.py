@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from ctcnet.errors import CtcnetError, ModelFileError, OutputError
-from ctcnet.model_card import ModelCard, card_from_dict
+from ctcnet.model_card import ModelCard
+from ctcnet.model_card_reading import card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.runtime.cartridge_atypicality import CartridgeReference, reference_from_text
 from ctcnet.training.shipped_weights import check_finite

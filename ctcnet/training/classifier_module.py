@@ -16,7 +16,7 @@ from ctcnet.data.crop_data_module import CropDataModule
 from ctcnet.data.crop_dataset import Batch
 from ctcnet.data.device_augmentation import DeviceAugmentation
 from ctcnet.errors import SettingError
-from ctcnet.model_card import card_from_dict
+from ctcnet.model_card_reading import card_from_dict
 from ctcnet.networks import CellClassifier, build_classifier
 from ctcnet.networks.bounded_relu import LIMIT, UNBOUNDED, set_limit
 from ctcnet.networks.levels import InputLevels

@@ -27,7 +27,7 @@ from runtime_comparison import compare_crops, compare_frames
 from runtime_environments import RUNTIMES, Runtime, make_runtime
 from runtime_inputs import crop_cases, frame_cases
 
-from ctcnet.model_card import card_from_dict
+from ctcnet.model_card_reading import card_from_dict
 from ctcnet.panel import load_panel
 from ctcnet.progress import track
 from ctcnet.runtime.onnx_predictor import CARD_PROPERTY

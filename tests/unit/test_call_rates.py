@@ -10,7 +10,8 @@ import pytest
 
 from ctcnet.call_rates import CallRate, CallRates, rates_from_dict
 from ctcnet.errors import ModelFileError
-from ctcnet.model_card import ModelCard, card_from_dict
+from ctcnet.model_card import ModelCard
+from ctcnet.model_card_reading import card_from_dict
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 from ctcnet.errors import ModelFileError
 from ctcnet.evaluation.prior import restate_prior
 from ctcnet.log_odds import LogOddsShift, group_log_odds
-from ctcnet.model_card import card_from_dict
+from ctcnet.model_card_reading import card_from_dict
 from ctcnet.networks.probabilities import GroupShift, Probabilities
 from ctcnet.pretrained.calibration import calibrated
 

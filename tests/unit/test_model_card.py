@@ -12,10 +12,10 @@ from ctcnet.model_card import (
     ModelCard,
     NormalizationCard,
     TrainingDataCard,
-    card_from_dict,
     hash_group,
     panel_limits,
 )
+from ctcnet.model_card_reading import card_from_dict
 from ctcnet.panel import load_panel
 from ctcnet.resources import resource_dir
 

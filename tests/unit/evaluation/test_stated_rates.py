@@ -8,7 +8,7 @@ from scored_factory import make_scored
 from ctcnet.errors import StatisticsError
 from ctcnet.evaluation.stated_rates import LEAST_NEGATIVES, LEAST_POSITIVES, rates_from_evaluation
 from ctcnet.evaluation.summary import summarise
-from ctcnet.model_card import card_from_dict
+from ctcnet.model_card_reading import card_from_dict
 
 pytestmark = pytest.mark.unit
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ctcnet.labels import CONTAINS_CTC
+from ctcnet.panel import Panel
 from ctcnet.scan.cartridge import Note
 from ctcnet.scan.counting.counts import CountSettings, columns_to_count, count_events
 from ctcnet.scan.counting.estimates import UNCORRECTED, CountBasis
@@ -215,7 +216,7 @@ def _report(
         markers=panel.markers,
         notes=notes,
         points=MapPoints(columns["x_um"], columns["y_um"], is_ctc),
-        scatter=_scatter(finish, columns, is_ctc),
+        scatter=scatter_of(panel, columns, is_ctc),
         record=_record(finish, written),
         simulated_training=finish.card.training_data.simulated,
         simulated_images=bool(finish.cartridge.metadata.get("simulated", False)),
@@ -223,15 +224,14 @@ def _report(
     )
 
 
-def _scatter(finish: FinishInput, columns: dict[str, np.ndarray], is_ctc: np.ndarray) -> Scatter | None:
-    """Epithelial (else mesenchymal) against leukocyte marker."""
-    panel = finish.cartridge.panel
+def scatter_of(panel: Panel, columns: dict[str, np.ndarray], is_ctc: np.ndarray) -> Scatter | None:
+    """Epithelial (else mesenchymal) against leukocyte marker: cells, objects, and clusters counted as a CTC event."""
     tumour = next((role for role in ("epithelial", "mesenchymal") if role in panel.roles), None)
     if tumour is None or "leukocyte" not in panel.roles:
         return None
     x, y = panel.markers[panel.roles.index(tumour)], panel.markers[panel.roles.index("leukocyte")]
-    cells = columns["kind"] != "cluster"
-    return Scatter(x, y, columns[f"mean_{x}"][cells], columns[f"mean_{y}"][cells], is_ctc[cells])
+    shown = (columns["kind"] != "cluster") | is_ctc
+    return Scatter(x, y, columns[f"mean_{x}"][shown], columns[f"mean_{y}"][shown], is_ctc[shown])
 
 
 def _record(finish: FinishInput, written: WrittenEvents) -> dict[str, str]:

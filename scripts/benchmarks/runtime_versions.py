@@ -1,13 +1,14 @@
 """One model, many runtimes: onnxruntime of several versions, in Python, Node.js and WebAssembly, against the newest.
 
-    python scripts/benchmarks/runtime_versions.py --work WORK [--models MODEL ...] [--int8 PANEL ...] [--json OUT]
+    python scripts/benchmarks/runtime_versions.py --work WORK [--models MODEL ...] [--frame PANEL ...] [--int8 PANEL]
 
 Each runtime (--runtimes 1.17 web for some alone) has an environment of its own below WORK and runs without ctcnet, as
 on an instrument (`scripts/examples/python/run_cases.py`, `scripts/examples/node/run_cases.mjs`). Inputs of a crop graph
 are simulated crops of the model's panel, all of them in batches of 1, 2, 7 and 64; those of a frame graph simulated
-frames of several sizes. Each is run with levels given and with NaN. With --int8 the shipped model's crop graph and
-frame graph in INT8 are compared too, INT8 of each runtime with INT8 of the newest. What a runtime has answered is kept
-in WORK, so that a run that was stopped goes on. For research use only.
+frames of several sizes. Each is run with levels given and with NaN. --models are the shipped files, --frame the frame
+graph in float32 of each panel; with --int8 crop graph and frame graph in INT8 are compared too, INT8 of each runtime
+with INT8 of the newest. What a runtime has answered is kept in WORK, so that a run that was stopped goes on. For
+research use only.
 """
 
 from __future__ import annotations
@@ -48,17 +49,17 @@ def answers_of(runtime: Runtime, model: Path, cases: Path, work: Path) -> tuple[
     return read_answers(out)
 
 
-def int8_models(panels: Sequence[str], work: Path) -> tuple[list[Path], list[str]]:
-    """Crop graph and frame graph in INT8 for each panel, and what is to be said of them; kept for this model."""
+def written_models(panels: Sequence[str], precision: str, work: Path) -> tuple[list[Path], list[str]]:
+    """Crop graph and frame graph of each panel, and what is to be said of them; kept for this model."""
     models, notes = [], []
     key = sha256((MODELS / "card.json").read_bytes()).hexdigest()[:12]  # it holds the hashes of the model's files
     for name in panels:
-        folder = work / "int8" / f"{name}-{key}"
+        folder = work / precision / f"{name}-{key}"
         said = folder / "note.txt"
         if not said.exists():
             folder.mkdir(parents=True, exist_ok=True)
             size = {"platform": load_platform("ome_tiff"), "pixel_size_um": FRAME_PIXEL_SIZE_UM}
-            graphs = write_graphs(MODELS.name, load_panel(name), folder, precision="int8", **size)
+            graphs = write_graphs(MODELS.name, load_panel(name), folder, precision=precision, **size)
             said.write_text(graphs.note, encoding="utf-8")
         models += sorted(folder.glob("*.onnx"))
         notes.append(said.read_text(encoding="utf-8"))
@@ -90,7 +91,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for environments, inputs and answers")
     parser.add_argument("--models", type=Path, nargs="*", default=sorted(MODELS.glob("*.onnx")))
-    parser.add_argument("--int8", nargs="+", default=[], metavar="PANEL", help="panels of four or five channels")
+    parser.add_argument(
+        "--frame", nargs="*", default=["cellsearch4", "ctc5"], metavar="PANEL", help="of four or five channels"
+    )
+    parser.add_argument("--int8", nargs="+", default=[], metavar="PANEL", help="the same")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
     parser.add_argument("--json", type=Path, default=None, help="also write the table here")
     args = parser.parse_args()
@@ -98,8 +102,9 @@ def main() -> None:
     names = dict.fromkeys((REFERENCE, *args.runtimes))
     runtimes = {name: make_runtime(name, work / "environments") for name in track(names, "environments")}
     tables: dict[str, list[dict[str, Any]]] = {}
-    int8, notes = int8_models(args.int8, work)
-    for model in (*args.models, *int8):
+    frames = [path for path in written_models(args.frame, "float32", work)[0] if path.stem.startswith("frame")]
+    int8, notes = written_models(args.int8, "int8", work)
+    for model in (*args.models, *frames, *int8):
         graph, rows = parity_rows(model.resolve(), runtimes, work)
         tables.setdefault(graph, []).extend(rows)
     for graph, rows in tables.items():

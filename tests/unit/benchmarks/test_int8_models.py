@@ -19,10 +19,10 @@ def test_graphs_are_kept_for_the_model_that_they_were_made_from(tmp_path, monkey
     monkeypatch.setattr(runtime_versions, "MODELS", model)
     monkeypatch.setattr(runtime_versions, "write_graphs", write)
     (model / "card.json").write_text("{}")
-    first = runtime_versions.int8_models(["ctc5"], work)
-    assert runtime_versions.int8_models(["ctc5"], work) == first
+    first = runtime_versions.written_models(["ctc5"], "int8", work)
+    assert runtime_versions.written_models(["ctc5"], "int8", work) == first
     (model / "card.json").write_text('{"weights_sha256": "other"}')
-    files, notes = runtime_versions.int8_models(["ctc5"], work)
+    files, notes = runtime_versions.written_models(["ctc5"], "int8", work)
     assert notes == ["note 2"]
     assert [path.read_bytes() for path in files] == [bytes(2)] * 2
     assert made == ["ctc5", "ctc5"]

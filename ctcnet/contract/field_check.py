@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ctcnet.contract.fields import CONTRACT_VERSION, FIELDS, Field
+from ctcnet.contract.fields import CONTRACT_VERSION, FIELDS, LEAST_ONNXRUNTIME, Field
 from ctcnet.errors import ContractError
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime.frame_predictor import KIND_NAMES, LEVEL_SOURCES
@@ -111,7 +111,10 @@ def _check_onnxruntime(least: str, where: str | Path) -> None:
     import onnxruntime
 
     here = onnxruntime.__version__
-    if re.fullmatch(r"\d{1,4}\.\d{1,4}", least) is None or _version(here) < _version(least):
+    readable = re.fullmatch(r"\d{1,4}\.\d{1,4}", least) is not None
+    if readable and _version(least) < _version(LEAST_ONNXRUNTIME):
+        raise _difference("least_onnxruntime", f"{LEAST_ONNXRUNTIME} or newer", least, where)
+    if not readable or _version(here) < _version(least):
         raise ContractError(
             "needs another onnxruntime",
             where=where,

@@ -11,6 +11,8 @@ from ctcnet.runtime.onnx_predictor import CARD_PROPERTY, CARTRIDGE_PROPERTY
 
 CONTRACT_VERSION = 1
 """Raised when a field goes or changes its meaning; new fields leave it as it is."""
+LEAST_ONNXRUNTIME = "1.17"
+"""Oldest onnxruntime that files of this version are compared in."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
+from ctcnet.contract.fields import CONTRACT_VERSION, LEAST_ONNXRUNTIME, card_properties
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import ExportablePredictor
 from ctcnet.export.export import check_export_output, new_model_files, write_card, write_crop_graph
@@ -17,7 +17,7 @@ from ctcnet.export.frame_graph.graph import build_frame_graph
 from ctcnet.export.frame_parity import FrameParity, check_frame_parity
 from ctcnet.export.golden_frame import golden_frame
 from ctcnet.export.made_with import made_with
-from ctcnet.export.onnx_file import IR_VERSION, LEAST_ONNXRUNTIME, for_old_runtimes, trace, write_model
+from ctcnet.export.onnx_file import IR_VERSION, for_old_runtimes, trace, write_model
 from ctcnet.export.precision import Reduced, Reduction
 from ctcnet.model_card import ModelCard
 from ctcnet.runtime import OnnxPredictor, Predictor, SessionSettings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ctcnet.contract.fields import CONTRACT_VERSION, card_properties
+from ctcnet.contract.fields import CONTRACT_VERSION, LEAST_ONNXRUNTIME, card_properties
 from ctcnet.errors import SettingError
 from ctcnet.export.crop_graph import CropGraph, ExportablePredictor
 from ctcnet.export.made_with import made_with
@@ -31,7 +31,6 @@ IR_VERSION = 9
 OPSETS = (18,)
 """Opsets that can be asked for: torch's exporter translates to 18, and onnxruntime 1.14 and later run it."""
 
-LEAST_ONNXRUNTIME = "1.17"
 _LARGEST_MERGED = 2**20
 """Values of a constant beyond which it is not compared with others."""
 INPUT_DTYPES = {"uint16": torch.uint16, "float32": torch.float32}

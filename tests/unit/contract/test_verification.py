@@ -60,6 +60,12 @@ OTHER = {
 }
 
 
+def test_an_onnxruntime_older_than_any_that_files_are_compared_in_is_not_believed(exported):
+    with pytest.raises(CtcnetError, match="least_onnxruntime") as caught:
+        list(verify(set_property(exported, "least_onnxruntime", "1.2")))
+    assert (caught.value.expected, caught.value.found) == ("1.17 or newer", "1.2")
+
+
 def test_no_field_is_forgotten_here():
     assert set(OTHER) == {field.name for field in FIELDS["crop"] if not field.optional}
 

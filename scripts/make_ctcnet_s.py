@@ -2,10 +2,12 @@
 
     python scripts/make_ctcnet_s.py --out models/ctcnet-s
 
-Two networks are trained on a stream of simulated crops of random panels: one on crops normalised with the levels of
-their cartridge, and from its weights one on crops normalised each by itself (display merges). The first is trained
-freely, then with bounded activations, then twice with weights in a narrow range as well (both for INT8). At last the
-model is specialised to the five-colour and the CellSearch panel and exported. A GPU is used where there is one.
+Three networks are trained on a stream of simulated crops of random panels. One sees crops normalised with the levels
+of their cartridge: freely, then with bounded activations, then twice with weights in a narrow range as well (both for
+INT8). From its weights start those that are shipped: one for panels without a platelet marker, one for panels with it,
+both taught by what the first answers when it looks at each crop from eight sides, and one for crops normalised each by
+itself (display merges). At last the model is specialised to the five-colour and the CellSearch panel and exported.
+A GPU is used where there is one.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from ctcnet.networks.bounded_relu import UNBOUNDED
 from ctcnet.output import check_output, new_output_dir
 from ctcnet.panel import Panel, load_panel
 from ctcnet.pretrained.calibration import WHEN_MADE, Calibration, calibrate
+from ctcnet.pretrained.eight_views import EightViews
 from ctcnet.pretrained.specialise import check_panel, mode_for, panel_network, specialise
 from ctcnet.pretrained.stored_calibrations import write_calibrations
 from ctcnet.pretrained.stream_training import train_on_stream
@@ -45,25 +48,35 @@ from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import StreamSettings, class_frequencies
 from ctcnet.simulate.effects import Effects
 from ctcnet.training.optimizer import OptimizerSettings
-from ctcnet.training.shipped_weights import CARD_FILE, ShippedModel, write_shipped
+from ctcnet.training.shipped_weights import CARD_FILE, WITH_PLATELET, ShippedModel, write_shipped
 
 PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6", "sarcoma", "imaging_flow", "rgb_merge")
 """Shipped panels that half of the stream shows."""
 EXPORTED = {"model.onnx": "ctc5", "model_cellsearch4.onnx": "cellsearch4"}
 PAGE = "README.md"
 CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
-STAGES = ("unbounded", "bounded", "per_crop", "narrow", "cartridge")
-"""Trainings in the order of their seeds; lone crops come last in time, from the weights of 'cartridge'."""
+STAGES = ("unbounded", "bounded", "per_crop", "narrow", "cartridge", "no_platelet", "platelet")
+"""Trainings in the order of their seeds; the lone crops' and the last two start from the weights of 'cartridge'."""
 WEIGHT_RANGE = 3.5
 """Root mean squares of a filter that its largest weight may be; of weights at random it is three."""
 
 
-def stream_settings(per_crop: bool) -> StreamSettings:
-    """What the network of one mode is trained on; display merges are always normalised one by one, and half of what
-    that mode sees of shipped panels."""
-    others = [name for name in PANELS if name != "rgb_merge"]
-    names = [*others, *["rgb_merge"] * len(others)] if per_crop else others
-    return StreamSettings(tuple(load_panel(name) for name in names), CROP_SIZE_PX, PIXEL_SIZE_UM, per_crop=per_crop)
+def stream_settings(stage: str) -> StreamSettings:
+    """What the network of a stage is trained on.
+
+    Display merges are always normalised one by one, and half of what that stage sees of shipped panels. Of the last two
+    one sees panels with a platelet marker, which never loses a channel, and the other those without.
+    """
+    names = [name for name in PANELS if name != "rgb_merge"]
+    if stage == "per_crop":
+        names += ["rgb_merge"] * len(names)
+    panels = [load_panel(name) for name in names]
+    settings = StreamSettings(tuple(panels), CROP_SIZE_PX, PIXEL_SIZE_UM, per_crop=stage == "per_crop")
+    if stage not in ("platelet", "no_platelet"):
+        return settings
+    platelet = stage == "platelet"
+    chosen = tuple(panel for panel in panels if ("platelet" in panel.roles) == platelet)
+    return replace(settings, panels=chosen, platelet=platelet, drop_share=0.0 if platelet else settings.drop_share)
 
 
 class Trained(NamedTuple):
@@ -78,13 +91,20 @@ class Trained(NamedTuple):
     record: dict[str, Any]
 
 
-def train(args: argparse.Namespace, stage: str, settings: UniversalSettings, start: Trained | None) -> Trained:
+def train(
+    args: argparse.Namespace,
+    stage: str,
+    settings: UniversalSettings,
+    start: Trained | None,
+    teacher: Trained | None = None,
+) -> Trained:
     """Train one of `STAGES`; what `args.work` holds already is taken as is, if it was trained with these settings."""
     seed = len(STAGES) * args.seed + STAGES.index(stage)
     workers = 0 if torch.cuda.is_available() else args.workers
-    stream = stream_settings(stage == "per_crop")
+    stream = stream_settings(stage)
     recipe = {"seed": seed, "workers": workers, "effects": list(Effects.all().names)}
     recipe |= {"network": asdict(settings), "stream": asdict(stream), "start": start and start.record["recipe"]}
+    recipe["teacher"] = teacher and teacher.record["recipe"]
     recipe = json.loads(json.dumps(recipe))
     weights_file, record_file = (args.work / f"{stage}{ending}" for ending in (".safetensors", ".json"))
     if weights_file.is_file() and record_file.is_file():
@@ -93,7 +113,9 @@ def train(args: argparse.Namespace, stage: str, settings: UniversalSettings, sta
             raise SystemExit(f"{weights_file} was trained with other settings: remove it, or give another --work")
         return Trained(load_file(weights_file), record)
     started = time.monotonic()
-    weights = train_on_stream(settings, stream, seed, workers, None if start is None else start.weights)
+    first = None if start is None else start.weights
+    views = None if teacher is None else EightViews(teacher.weights)
+    weights = train_on_stream(settings, stream, seed, workers, first, views)
     record = {"recipe": recipe, "minutes": round((time.monotonic() - started) / 60, 1), "hardware": hardware()}
     args.work.mkdir(parents=True, exist_ok=True)
     save_file(weights, weights_file)
@@ -122,12 +144,14 @@ def main() -> None:
         help="folder of finished networks; one that is there is not trained again",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=16000, help="of the network for cartridges, without bounds")
+    parser.add_argument("--steps", type=int, default=16000, help="of the first network, without bounds")
     parser.add_argument("--bounded-steps", type=int, default=4000, help="of the same with bounded activations")
     parser.add_argument(
         "--narrow-steps", type=int, default=12000, help="of the same with weights in a narrow range too"
     )
     parser.add_argument("--last-steps", type=int, default=6000, help="once more so, from the highest learning rate on")
+    parser.add_argument("--no-platelet-steps", type=int, default=5000, help="of the network without platelet markers")
+    parser.add_argument("--platelet-steps", type=int, default=6000, help="of the network for panels with one")
     parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate, where there is no GPU")
     parser.add_argument("--threads", type=int, default=1, help="threads that train")
@@ -137,45 +161,62 @@ def main() -> None:
     except OutputError as error:
         parser.error(str(error))
     torch.set_num_threads(args.threads)
+    networks = train_all(args)
+    shipped = {"cartridge": "no_platelet", WITH_PLATELET: "platelet", "per_crop": "per_crop"}
+    weights = {mode: networks[stage].weights for mode, stage in shipped.items()}
+    install(args.out, card_fields(args, networks), weights, args.workers + args.threads)
+
+
+def train_all(args: argparse.Namespace) -> dict[str, Trained]:
+    """The network of each of `STAGES`."""
     further = OptimizerSettings(1e-3, warmup_epochs=1.0)
-    unbounded = train(args, "unbounded", UniversalSettings(args.steps, activation_limit=UNBOUNDED), None)
-    bounded = train(args, "bounded", UniversalSettings(args.bounded_steps, optimizer=further), unbounded)
-    settings = UniversalSettings(args.narrow_steps, weight_range=WEIGHT_RANGE, optimizer=further)
-    narrow = train(args, "narrow", settings, bounded)
-    cartridge = train(args, "cartridge", replace(settings, steps=args.last_steps), narrow)
-    per_crop = train(args, "per_crop", replace(settings, steps=args.per_crop_steps), cartridge)
-    networks = (unbounded, bounded, per_crop, narrow, cartridge)
+    narrow = UniversalSettings(args.narrow_steps, weight_range=WEIGHT_RANGE, optimizer=further)
+    found: dict[str, Trained] = {}
+    found["unbounded"] = train(args, "unbounded", UniversalSettings(args.steps, activation_limit=UNBOUNDED), None)
+    bounded = UniversalSettings(args.bounded_steps, optimizer=further)
+    found["bounded"] = train(args, "bounded", bounded, found["unbounded"])
+    found["narrow"] = train(args, "narrow", narrow, found["bounded"])
+    first = found["cartridge"] = train(args, "cartridge", replace(narrow, steps=args.last_steps), found["narrow"])
+    found["per_crop"] = train(args, "per_crop", replace(narrow, steps=args.per_crop_steps), first)
+    for stage, steps in (("no_platelet", args.no_platelet_steps), ("platelet", args.platelet_steps)):
+        found[stage] = train(args, stage, replace(narrow, steps=steps), first, teacher=first)
+    return found
+
+
+def card_fields(args: argparse.Namespace, networks: Mapping[str, Trained]) -> dict[str, Any]:
+    """Fields of the model's card without hashes."""
     steps = args.steps + args.bounded_steps + args.narrow_steps + args.last_steps
-    stream = stream_settings(False)
+    steps += args.no_platelet_steps + args.platelet_steps
+    stream = stream_settings("cartridge")
     used = stream.parts * stream.part_crops / stream.uses
     training: dict[str, Any] = {
         "command": f"python scripts/make_ctcnet_s.py --out models/ctcnet-s --seed {args.seed} --steps {args.steps} "
         f"--bounded-steps {args.bounded_steps} --narrow-steps {args.narrow_steps} --last-steps {args.last_steps} "
+        f"--no-platelet-steps {args.no_platelet_steps} --platelet-steps {args.platelet_steps} "
         f"--per-crop-steps {args.per_crop_steps} --workers {args.workers} --threads {args.threads}",
         "seed": args.seed,
         "crops": round(steps * used),
         "crops_per_crop_mode": round(args.per_crop_steps * used),
         "groups": round(steps * used / stream.group_crops),
         "uses_of_each_crop": stream.uses,
-        "minutes": {stage: network.record["minutes"] for stage, network in zip(STAGES, networks, strict=True)},
-        "hardware": cartridge.record["hardware"],
+        "minutes": {stage: networks[stage].record["minutes"] for stage in STAGES},
+        "hardware": networks["platelet"].record["hardware"],
         "date": date.today().isoformat(),
         "effects": list(Effects.all().names),
         "panels": list(PANELS),
     }
-    card = {
+    labels = load_schema("five_class")
+    assert tuple(labels.classes) == CLASSES
+    return {
         "name": "ctcnet-s",
         "backbone": BACKBONE,
-        "labels": load_schema("five_class"),
+        "labels": labels,
         "pixel_size_um": PIXEL_SIZE_UM,
         "crop_size_px": CROP_SIZE_PX,
         "class_shares": class_frequencies(stream),
         "training": training,
         "software_version": ctcnet.__version__,
     }
-    assert tuple(card["labels"].classes) == CLASSES
-    weights = {"cartridge": cartridge.weights, "per_crop": per_crop.weights}
-    install(args.out, card, weights, args.workers + args.threads)
 
 
 def install(out: Path, card: Mapping[str, Any], weights: Mapping[str, Mapping[str, Tensor]], processes: int) -> None:

@@ -20,13 +20,13 @@ def stand_in_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from ctcnet.labels import load_schema
     from ctcnet.pretrained.universal_network import BACKBONE, build_universal
-    from ctcnet.training.shipped_weights import write_shipped
+    from ctcnet.training.shipped_weights import WITH_PLATELET, write_shipped
 
     folder = tmp_path_factory.mktemp("installation") / "models"
     (folder / STAND_IN).mkdir(parents=True)
     labels = load_schema("five_class")
     weights = {}
-    for seed, mode in enumerate(("cartridge", "per_crop")):
+    for seed, mode in enumerate(("cartridge", "per_crop", WITH_PLATELET)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             weights[mode] = build_universal(len(labels.classes)).state_dict()

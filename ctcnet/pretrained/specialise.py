@@ -80,7 +80,8 @@ def check_panel(panel: Panel, name: str) -> Panel:
 def panel_network(shipped: ShippedModel, panel: Panel, mode: str) -> CellClassifier:
     """Network of the panel with the model's weights, in evaluation mode on the CPU."""
     network = build_classifier(shipped.card.backbone, panel.roles, len(shipped.card.labels.classes))
-    network.load_state_dict(specialised_state(shipped.weights[mode], network, f"model '{shipped.card.name}'"))
+    weights = shipped.weights_for(mode, panel.roles)
+    network.load_state_dict(specialised_state(weights, network, f"model '{shipped.card.name}'"))
     return network.eval()
 
 

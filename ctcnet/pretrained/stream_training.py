@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ctcnet.pretrained.universal_module import UniversalModule, UniversalSettings
-from ctcnet.simulate.crop_stream import CropStream, StreamSettings
+from ctcnet.simulate.crop_stream import CropStream, StreamSettings, Teacher
 from ctcnet.simulate.effects import Effects
 
 _PREFETCH = 24
@@ -21,6 +21,7 @@ def train_on_stream(
     seed: int,
     workers: int = 1,
     start: dict[str, Tensor] | None = None,
+    teacher: Teacher | None = None,
 ) -> dict[str, Tensor]:
     """Train on crops with every effect, on a GPU if there is one, in bfloat16.
 
@@ -30,13 +31,14 @@ def train_on_stream(
         seed: of weights, crops and dropout.
         workers: processes that simulate; 0 where a GPU does it.
         start: weights to start from; random ones where None.
+        teacher: whose answers the network learns as well, `settings.taught_share` of its targets.
 
     Returns:
         Weights of the moving average, on the CPU.
     """
     seed_everything(seed, verbose=False)
     device = "cuda" if torch.cuda.is_available() and not workers else "cpu"
-    crops = CropStream(stream, seed, Effects.all(), device)
+    crops = CropStream(stream, seed, Effects.all(), device, teacher)
     loader = DataLoader(crops, batch_size=None, num_workers=workers, prefetch_factor=_PREFETCH if workers else None)
     module = UniversalModule(settings, start)
     trainer = Trainer(

@@ -31,6 +31,7 @@ class UniversalSettings:
         ema_decay: of the moving average that becomes the model.
         activation_limit: bound of the activations, see `ctcnet.networks.bounded_relu`.
         weight_range: size of merged weights beyond which they cost, see `reparam.weight_range_excess`; None for any.
+        taught_share: share of the targets that is the teacher's answer where the crops come with one.
         range_cost: what that excess is multiplied with before it is added to the loss.
         optimizer: see `OptimizerSettings`; its warm-up is that of `warmup_steps`.
     """
@@ -43,6 +44,7 @@ class UniversalSettings:
     activation_limit: float = LIMIT
     weight_range: float | None = None
     range_cost: float = 0.3
+    taught_share: float = 0.5
     optimizer: OptimizerSettings = OptimizerSettings(warmup_epochs=1.0)  # noqa: RUF009  (frozen)
 
 
@@ -69,8 +71,11 @@ class UniversalModule(LightningModule):
         parts = [part._replace(x=part.x.to(dtype).contiguous(memory_format=torch.channels_last)) for part in batch]
         target = torch.cat([part.labels for part in parts])
         seeds = torch.arange(len(target), device=target.device) + batch_idx * len(target)
-        logits = logits_of_parts(self.network, parts, seeds)
-        loss = F.cross_entropy(logits.float(), target, label_smoothing=self.settings.label_smoothing)
+        logits = logits_of_parts(self.network, parts, seeds).float()
+        loss = F.cross_entropy(logits, target, label_smoothing=self.settings.label_smoothing)
+        taught = [part.taught for part in parts if part.taught is not None]
+        if len(taught) == len(parts):
+            loss = torch.lerp(loss, F.cross_entropy(logits, torch.cat(taught)), self.settings.taught_share)
         self.log("loss", loss, prog_bar=True)
         if self.settings.weight_range is not None:
             with torch.autocast(loss.device.type, enabled=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -47,6 +47,7 @@ class StreamSettings:
         part_crops, parts: crops of each piece and pieces in a batch.
         class_shares: of each of `composition.CLASSES` in every cartridge.
         panel_share: share of pieces that show one of `panels`; the others show a random one.
+        platelet: whether the random ones have a platelet marker; None for either.
         drop_share: share of parts from which channels are left out.
     """
 
@@ -63,6 +64,7 @@ class StreamSettings:
     class_shares: tuple[float, ...] = CLASS_SHARES
     panel_share: float = PANEL_SHARE
     drop_share: float = DROP_SHARE
+    platelet: bool | None = None
 
 
 class Imaging(NamedTuple):
@@ -100,11 +102,23 @@ class Piece:
 
 
 class Part(NamedTuple):
-    """Crops of one panel in a batch: x (N, C, S, S) float16, roles of the channels, labels (N,) int64."""
+    """Crops of one panel in a batch.
+
+    Attributes:
+        x: (N, C, S, S) float16, normalised.
+        roles: of the channels.
+        labels: (N,) int64.
+        taught: (N, K) float32, a teacher's probabilities of the classes; None without one.
+    """
 
     x: Tensor
     roles: tuple[str, ...]
     labels: Tensor
+    taught: Tensor | None = None
+
+
+Teacher = Callable[[Piece], Tensor]
+"""Gives its probabilities of the classes, (N, K) float32 on the piece's device, for all crops of a piece."""
 
 
 def simulate_piece(
@@ -205,13 +219,20 @@ class CropStream(IterableDataset[list[Part]]):
         seed: 0 or more.
         effects: of the simulator.
         device: where to simulate; 'cpu' in workers.
+        teacher: whose answers go with the crops. It sees every channel, those too that are left out afterwards.
     """
 
     def __init__(
-        self, settings: StreamSettings, seed: int, effects: Effects, device: str | torch.device = "cpu"
+        self,
+        settings: StreamSettings,
+        seed: int,
+        effects: Effects,
+        device: str | torch.device = "cpu",
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.seed, self.effects, self.device = settings, seed, effects, device
+        self.teacher = teacher
 
     def __iter__(self) -> Iterator[list[Part]]:
         worker = get_worker_info()
@@ -220,7 +241,9 @@ class CropStream(IterableDataset[list[Part]]):
         pool: list[_Deck] = []
         while True:
             if len(pool) < self.settings.pool:
-                pool.append(_Deck(self._piece(rng), self.settings, rng))
+                piece = self._piece(rng)
+                taught = None if self.teacher is None else self.teacher(piece)
+                pool.append(_Deck(piece, self.settings, rng, taught))
             while len(pool) >= min(self.settings.parts, self.settings.pool):
                 chosen = rng.choice(len(pool), self.settings.parts, replace=False)
                 yield [pool[index].deal(rng) for index in chosen]
@@ -235,6 +258,8 @@ class CropStream(IterableDataset[list[Part]]):
             panel = replace(panel, bit_depth=8) if rng.random() < EIGHT_BIT_SHARE else panel
         else:
             panel = draw_panel(rng)
+            while self.settings.platelet not in (None, "platelet" in panel.roles):
+                panel = draw_panel(rng)
         imaging = draw_imaging(panel, self.settings.pixel_size_um, rng)
         seed = int(rng.integers(2**62))
         return simulate_piece(panel.network_panel(), self.settings, imaging, seed, self.effects, self.device)
@@ -254,8 +279,8 @@ def draw_imaging(panel: Panel, pixel_size_um: float, rng: np.random.Generator) -
 class _Deck:
     """A piece whose crops are dealt in random order until all were given `uses` times."""
 
-    def __init__(self, piece: Piece, settings: StreamSettings, rng: np.random.Generator) -> None:
-        self._piece, self._settings = piece, settings
+    def __init__(self, piece: Piece, settings: StreamSettings, rng: np.random.Generator, taught: Tensor | None) -> None:
+        self._piece, self._settings, self._taught = piece, settings, taught
         self._left = int(settings.uses * len(piece.labels))
         self._order = rng.permutation(len(piece.labels))
         self._at = 0
@@ -275,7 +300,9 @@ class _Deck:
         if rng.random() < 0.5:
             x = x.transpose(2, 3)
         flips = [axis for axis in (2, 3) if rng.random() < 0.5]
-        return Part(x.flip(flips).contiguous(), tuple(self._piece.roles[i] for i in kept), self._piece.labels[rows])
+        roles = tuple(self._piece.roles[i] for i in kept)
+        taught = None if self._taught is None else self._taught[rows]
+        return Part(x.flip(flips).contiguous(), roles, self._piece.labels[rows], taught)
 
 
 def _kept_channels(roles: tuple[str, ...], drop_share: float, rng: np.random.Generator) -> list[int]:

@@ -160,7 +160,7 @@ class ClassifierModule(LightningModule):
             for warning in scarce_class_warnings(data):
                 say(f"Warning: {warning}.")
             if self.start_from is not None and not self.resuming:
-                self._start(network, read_start(self.start_from, data.levels.mode))
+                self._start(network, read_start(self.start_from, data.levels.mode, data.panel.roles))
         freeze_parts(network, self.freeze_choice)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         self.network = network.to(memory_format=layout)  # pyright: ignore

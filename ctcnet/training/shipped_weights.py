@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,8 @@ CARD_FILE, WEIGHTS_FILE, CALIBRATIONS_FILE = "card.json", "weights.safetensors",
 CARD_FORMAT = 1
 MODES: tuple[str, ...] = ("cartridge", "per_crop")
 """Kinds of normalisation that a shipped model holds weights for, each a network of its own."""
+WITH_PLATELET = "cartridge_platelet"
+"""Weights for panels that have a platelet marker, which tell a class more; without any, those of 'cartridge' serve."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,17 @@ class ShippedModel:
     Attributes:
         card: see `ShippedCard`.
         folder: where it lies.
-        weights: mode, one of `MODES`, to the state of a universal network.
+        weights: each of `MODES`, and `WITH_PLATELET` where there is one, to the state of a universal network.
     """
 
     card: ShippedCard
     folder: Path
     weights: Mapping[str, Mapping[str, Tensor]]
+
+    def weights_for(self, mode: str, roles: Sequence[str]) -> Mapping[str, Tensor]:
+        """State that serves a panel with these roles whose crops are normalised by one of `MODES`."""
+        own = WITH_PLATELET if mode == "cartridge" and "platelet" in roles else mode
+        return self.weights.get(own, self.weights[mode])
 
 
 def shipped_names() -> tuple[str, ...]:
@@ -185,19 +192,22 @@ def read_shipped(folder: Path) -> ShippedModel:
         )
     path = folder / WEIGHTS_FILE
     tensors = read_tensors(path, card.weights_sha256)
-    weights = {mode: _part(tensors, mode) for mode in MODES}
+    weights = {mode: _part(tensors, mode) for mode in (*MODES, WITH_PLATELET)}
     lacking = [mode for mode in MODES if not weights[mode]]
     if lacking:
         raise ModelFileError(f"holds no weights of the mode {lacking[0]}", where=path, fix="install ctcnet again")
     check_finite(tensors, path)
-    return ShippedModel(card, folder, weights)
+    return ShippedModel(card, folder, {mode: state for mode, state in weights.items() if state})
 
 
 def write_shipped(folder: Path, card: Mapping[str, Any], weights: Mapping[str, Mapping[str, Tensor]]) -> ShippedModel:
-    """Write weights and card (fields of `ShippedCard` without the hash) into an existing folder, and read them back."""
+    """Write weights and card (fields of `ShippedCard` without the hash) into an existing folder, and read them back.
+
+    Matrices and filters are rounded to float16, so that the folder stays small: what is read back is the model.
+    """
     from safetensors.torch import save
 
-    tensors = {f"{mode}.{name}": value.contiguous() for mode, state in weights.items() for name, value in state.items()}
+    tensors = {f"{mode}.{name}": _stored(value) for mode, state in weights.items() for name, value in state.items()}
     content = save(tensors)
     whole = ShippedCard(**card, weights_sha256=sha256(content).hexdigest())
     (folder / WEIGHTS_FILE).write_bytes(content)
@@ -243,9 +253,14 @@ def check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
         )
 
 
+def _stored(value: Tensor) -> Tensor:
+    return (value.half() if value.dim() > 1 else value).contiguous()
+
+
 def _part(tensors: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
     prefix = f"{mode}."
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
 
 
 def read_card(folder: Path) -> ShippedCard:

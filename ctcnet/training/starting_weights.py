@@ -80,13 +80,14 @@ def find_start(start_from: str) -> Path:
     return path
 
 
-def read_start(start_from: str, mode: str) -> StartingWeights:
+def read_start(start_from: str, mode: str, roles: Sequence[str]) -> StartingWeights:
     """Read the weights that a run starts from.
 
     Args:
         start_from: name of a shipped model, or path of a checkpoint or run folder.
         mode: how the run's crops are normalised; a shipped model has weights of its own for 'per_crop', and those made
             with the levels of cartridges serve for any other.
+        roles: of the run's channels; a shipped model may have weights of its own for panels with a platelet marker.
 
     Raises:
         ModelFileError: there are none, or they cannot be used.
@@ -97,9 +98,8 @@ def read_start(start_from: str, mode: str) -> StartingWeights:
         card = shipped.card
         kind = "per_crop" if mode == "per_crop" else "cartridge"
         made_for = (card.pixel_size_um, card.crop_size_px, kind)
-        return StartingWeights(
-            card.name, card.weights_sha256, card.backbone, card.labels.classes, *made_for, shipped.weights[kind]
-        )
+        state = shipped.weights_for(kind, roles)
+        return StartingWeights(card.name, card.weights_sha256, card.backbone, card.labels.classes, *made_for, state)
     content = read_checkpoint(path)
     model = card_of(content, path)
     state = content["state_dict"]

@@ -13,7 +13,7 @@ import yaml
 from ctcnet.model_card import ModelCard
 from ctcnet.training.checkpoint import card_of, read_checkpoint
 from ctcnet.training.command_line import main
-from ctcnet.training.shipped_weights import read_shipped
+from ctcnet.training.shipped_weights import WITH_PLATELET, read_shipped
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("shipped_models")]
 
@@ -30,15 +30,19 @@ def _last(run_dir: Path) -> dict[str, torch.Tensor]:
     return torch.load(run_dir / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize(("normalization", "mode"), [("fixed", "cartridge"), ("per_crop", "per_crop")])
-def test_fit_starts_from_the_weights_of_its_mode(fit_options, tmp_path, shipped_models, capfd, normalization, mode):
+@pytest.mark.parametrize(
+    ("normalization", "mode", "held"), [("fixed", "cartridge", WITH_PLATELET), ("per_crop", "per_crop", "per_crop")]
+)
+def test_fit_starts_from_the_weights_of_its_mode_and_panel(
+    fit_options, tmp_path, shipped_models, capfd, normalization, mode, held
+):
     options = fit_options(tmp_path / "run", *START, *STILL, "--data.normalization", normalization)
     options += ["--data.pixel_size_um", "0.8"]
     assert main(options) == 0
     shipped = read_shipped(shipped_models / "ctcnet-s")
     state, card = _model(tmp_path / "run")
     for name in ("backbone.stem.filters.nucleus", "backbone.statistics.hidden.weight"):
-        torch.testing.assert_close(state[name], shipped.weights[mode][name], atol=1e-6, rtol=0)
+        torch.testing.assert_close(state[name], shipped.weights[held][name], atol=1e-6, rtol=0)
     printed = " ".join(capfd.readouterr().err.split())
     assert "Notice: the classes are not those of 'ctcnet-s'" in printed
     assert f"'ctcnet-s' was made for 0.64 um per px, 32 px, levels '{mode}', and this run has 0.8 um per px" in printed
@@ -72,7 +76,7 @@ def test_fit_takes_the_shipped_model_and_says_so_where_a_folder_has_its_name(
 def test_frozen_parts_stay_bit_by_bit(fit_options, tmp_path, shipped_models, freeze, kept, learns):
     run_dir = tmp_path / "run"
     assert main(fit_options(run_dir, *START, "--model.freeze", freeze, "--trainer.max_epochs", "1")) == 0
-    weights, last = read_shipped(shipped_models / "ctcnet-s").weights["cartridge"], _last(run_dir)
+    weights, last = read_shipped(shipped_models / "ctcnet-s").weights[WITH_PLATELET], _last(run_dir)
     for part in ("network.", "average."):
         found = {name.removeprefix(part): value for name, value in last.items() if name.startswith(part)}
         for name, value in found.items():

@@ -81,3 +81,12 @@ def test_hardware_counts_one_cpu_in_the_singular(script, monkeypatch, cpus, word
     monkeypatch.setattr(script.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(script.os, "sched_getaffinity", lambda _: cpus)
     assert script.hardware().endswith(words)
+
+
+@pytest.mark.parametrize("stage", ["platelet", "no_platelet"])
+def test_each_of_the_shipped_networks_for_cartridges_sees_its_own_panels(script, stage):
+    settings = script.stream_settings(stage)
+    platelet = {panel.name for panel in settings.panels if "platelet" in panel.roles}
+    assert platelet == ({"ctc5", "sarcoma"} if stage == "platelet" else set())
+    assert settings.platelet == (stage == "platelet")
+    assert {panel.name for panel in script.stream_settings("cartridge").panels} == set(script.PANELS) - {"rgb_merge"}

@@ -14,6 +14,7 @@ from ctcnet.simulate.crop_stream import (
     CropStream,
     Imaging,
     Part,
+    Piece,
     StreamSettings,
     class_frequencies,
     draw_imaging,
@@ -86,6 +87,28 @@ def test_same_seed_same_batches_and_another_seed_others() -> None:
             assert torch.equal(a.x, b.x)
             assert torch.equal(a.labels, b.labels)
     assert not all(a.x.shape == b.x.shape and torch.equal(a.x, b.x) for a, b in zip(one[0], other[0], strict=True))
+
+
+def test_a_teachers_answers_stay_with_their_crops() -> None:
+    def teacher(piece: Piece) -> torch.Tensor:
+        sums = piece.x.float().sum((1, 2, 3))  # the same however a crop is turned
+        return torch.stack([sums, piece.labels.float()], 1)
+
+    stream = CropStream(replace(SMALL, drop_share=0.0), 1, Effects.all(), teacher=teacher)
+    parts = [part for batch in islice(stream, 6) for part in batch]
+    for part in parts:
+        assert part.taught is not None
+        torch.testing.assert_close(part.taught[:, 0], part.x.float().sum((1, 2, 3)), rtol=1e-3, atol=1.0)
+        assert torch.equal(part.taught[:, 1], part.labels.float())
+    assert len({float(part.taught[0, 0]) for part in parts}) > 6
+
+
+@pytest.mark.parametrize("platelet", [True, False])
+def test_random_panels_have_a_platelet_marker_as_is_asked_for(platelet: bool) -> None:
+    settings = replace(SMALL, panels=(), platelet=platelet, drop_share=0.0)
+    parts = [part for batch in islice(CropStream(settings, 1, Effects.none()), 4) for part in batch]
+    assert len({part.roles for part in parts}) > 2
+    assert all(("platelet" in part.roles) == platelet for part in parts)
 
 
 def test_batches_mix_panels_and_keep_nucleus_and_tumour_marker() -> None:

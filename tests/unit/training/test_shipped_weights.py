@@ -15,6 +15,7 @@ from ctcnet.labels import load_schema
 from ctcnet.panel import load_panel
 from ctcnet.simulate.composition import CLASSES
 from ctcnet.training.shipped_weights import (
+    WITH_PLATELET,
     find_shipped,
     is_shipped_name,
     read_shipped,
@@ -36,9 +37,40 @@ def test_model_is_read_as_it_was_written(stand_in_folder):
     model = read_shipped(stand_in_folder / "ctcnet-s")
     assert model.card.name == "ctcnet-s"
     assert model.card.labels.classes[0] == "ctc"
-    assert set(model.weights) == {"cartridge", "per_crop"}
-    first, second = (state["backbone.stem.filters.nucleus"] for state in model.weights.values())
+    assert set(model.weights) == {"cartridge", "per_crop", WITH_PLATELET}
+    first, second, third = (state["backbone.stem.filters.nucleus"] for state in model.weights.values())
     assert not torch.equal(first, second)
+    assert not torch.equal(first, third)
+
+
+def test_matrices_are_kept_in_half_precision_and_all_else_whole(stand_in_folder):
+    stored = load_file(stand_in_folder / "ctcnet-s" / "weights.safetensors")
+    assert {value.dtype for value in stored.values() if value.dim() > 1} == {torch.float16}
+    assert {value.dtype for value in stored.values() if value.dim() < 2} == {torch.float32, torch.int64}
+    for mode, state in read_shipped(stand_in_folder / "ctcnet-s").weights.items():
+        for name, value in state.items():
+            assert value.dtype in (torch.float32, torch.int64)
+            assert torch.equal(value, stored[f"{mode}.{name}"].to(value.dtype))
+
+
+@pytest.mark.parametrize(
+    ("mode", "roles", "own"),
+    [
+        ("cartridge", ("nucleus", "epithelial"), "cartridge"),
+        ("cartridge", ("nucleus", "platelet"), WITH_PLATELET),
+        ("per_crop", ("nucleus", "platelet"), "per_crop"),
+    ],
+)
+def test_a_panel_with_a_platelet_marker_has_weights_of_its_own(stand_in_folder, mode, roles, own):
+    model = read_shipped(stand_in_folder / "ctcnet-s")
+    assert model.weights_for(mode, roles) is model.weights[own]
+
+
+def test_without_weights_for_a_platelet_marker_those_of_cartridges_serve(folder):
+    tensors = load_file(folder / "weights.safetensors")
+    _save(folder, {name: value for name, value in tensors.items() if not name.startswith(f"{WITH_PLATELET}.")})
+    model = read_shipped(folder)
+    assert model.weights_for("cartridge", ("nucleus", "platelet")) is model.weights["cartridge"]
 
 
 def test_names_are_what_is_no_path(shipped_models, tmp_path, monkeypatch):

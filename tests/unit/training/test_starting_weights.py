@@ -90,13 +90,26 @@ def test_frozen_parts_keep_weights_and_statistics():
     assert frozen_parts(network, "none") == []
 
 
+PLATELET_ROLES = ("nucleus", "epithelial", "platelet")
+
+
 def test_shipped_weights_follow_the_mode(shipped_models):
-    cartridge, fixed, per_crop = (read_start("ctcnet-s", mode) for mode in ("cartridge", "fixed", "per_crop"))
+    cartridge, fixed, per_crop = (
+        read_start("ctcnet-s", mode, ("nucleus",)) for mode in ("cartridge", "fixed", "per_crop")
+    )
     name = "backbone.stem.filters.nucleus"
     assert torch.equal(cartridge.state[name], fixed.state[name])
     assert not torch.equal(cartridge.state[name], per_crop.state[name])
     assert (cartridge.name, cartridge.crop_size_px) == ("ctcnet-s", 32)
     assert [start.mode for start in (cartridge, fixed, per_crop)] == ["cartridge", "cartridge", "per_crop"]
+
+
+def test_a_panel_with_a_platelet_marker_starts_from_the_weights_made_for_it(shipped_models):
+    name = "backbone.stem.filters.nucleus"
+    without, with_it = (read_start("ctcnet-s", "fixed", roles).state[name] for roles in (("nucleus",), PLATELET_ROLES))
+    lone = read_start("ctcnet-s", "per_crop", PLATELET_ROLES).state[name]
+    assert not torch.equal(without, with_it)
+    assert not torch.equal(with_it, lone)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -106,7 +119,7 @@ def test_checkpoint_with_weights_that_are_not_finite_is_no_start(two_channel_car
         network.head.bias[2] = value
     write_model(tmp_path / "best.ckpt", network, two_channel_card, 0, 0)
     with pytest.raises(ModelFileError, match="not finite") as caught:
-        read_start(str(tmp_path), "cartridge")
+        read_start(str(tmp_path), "cartridge", ("nucleus",))
     assert "head.bias" in str(caught.value.found)
 
 

@@ -2,12 +2,12 @@
 
     python scripts/make_ctcnet_s.py --out models/ctcnet-s
 
-Three networks are trained on a stream of simulated crops of random panels. One sees crops normalised with the levels
-of their cartridge: freely, then with bounded activations, then twice with weights in a narrow range as well (both for
-INT8). From its weights start those that are shipped: one for panels without a platelet marker, one for panels with it,
-both taught by what the first answers when it looks at each crop from eight sides, and one for crops normalised each by
-itself (display merges). At last the model is specialised to the five-colour and the CellSearch panel and exported.
-A GPU is used where there is one.
+Three networks are trained on a stream of simulated crops of random panels. What they start from sees crops normalised
+with the levels of their cartridge: freely, then with bounded activations, then thrice with weights in a narrow range as
+well (both for INT8). Of those that are shipped, two are taught by what the network they start from answers when it
+looks at each crop from eight sides: one for panels with a platelet marker, and, from the last, one for panels without.
+The third is for crops normalised each by itself (display merges). At last the model is specialised to the five-colour
+and the CellSearch panel and exported. A GPU is used where there is one.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ PANELS = ("ctc5", "cellsearch4", "hdsca4", "bzscanner", "axioscan", "rarecyte6",
 EXPORTED = {"model.onnx": "ctc5", "model_cellsearch4.onnx": "cellsearch4"}
 PAGE = "README.md"
 CROP_SIZE_PX, PIXEL_SIZE_UM = 64, 0.6
-STAGES = ("unbounded", "bounded", "per_crop", "narrow", "cartridge", "no_platelet", "platelet")
-"""Trainings in the order of their seeds; the lone crops' and the last two start from the weights of 'cartridge'."""
+STAGES = ("unbounded", "bounded", "per_crop", "narrow", "cartridge", "longer", "platelet", "no_platelet")
+"""Trainings in the order of their seeds; 'per_crop', 'longer' and 'platelet' start from the weights of 'cartridge'."""
 WEIGHT_RANGE = 3.5
 """Root mean squares of a filter that its largest weight may be; of weights at random it is three."""
 
@@ -150,6 +150,9 @@ def main() -> None:
         "--narrow-steps", type=int, default=12000, help="of the same with weights in a narrow range too"
     )
     parser.add_argument("--last-steps", type=int, default=6000, help="once more so, from the highest learning rate on")
+    parser.add_argument(
+        "--longer-steps", type=int, default=12000, help="and once more for panels without a platelet marker"
+    )
     parser.add_argument("--no-platelet-steps", type=int, default=5000, help="of the network without platelet markers")
     parser.add_argument("--platelet-steps", type=int, default=6000, help="of the network for panels with one")
     parser.add_argument("--per-crop-steps", type=int, default=2500, help="of the network for lone crops")
@@ -178,21 +181,24 @@ def train_all(args: argparse.Namespace) -> dict[str, Trained]:
     found["narrow"] = train(args, "narrow", narrow, found["bounded"])
     first = found["cartridge"] = train(args, "cartridge", replace(narrow, steps=args.last_steps), found["narrow"])
     found["per_crop"] = train(args, "per_crop", replace(narrow, steps=args.per_crop_steps), first)
-    for stage, steps in (("no_platelet", args.no_platelet_steps), ("platelet", args.platelet_steps)):
-        found[stage] = train(args, stage, replace(narrow, steps=steps), first, teacher=first)
+    found["platelet"] = train(args, "platelet", replace(narrow, steps=args.platelet_steps), first, teacher=first)
+    longer = found["longer"] = train(args, "longer", replace(narrow, steps=args.longer_steps), first)
+    settings = replace(narrow, steps=args.no_platelet_steps)
+    found["no_platelet"] = train(args, "no_platelet", settings, longer, teacher=longer)
     return found
 
 
 def card_fields(args: argparse.Namespace, networks: Mapping[str, Trained]) -> dict[str, Any]:
     """Fields of the model's card without hashes."""
     steps = args.steps + args.bounded_steps + args.narrow_steps + args.last_steps
-    steps += args.no_platelet_steps + args.platelet_steps
+    steps += args.longer_steps + args.no_platelet_steps + args.platelet_steps
     stream = stream_settings("cartridge")
     used = stream.parts * stream.part_crops / stream.uses
     training: dict[str, Any] = {
         "command": f"python scripts/make_ctcnet_s.py --out models/ctcnet-s --seed {args.seed} --steps {args.steps} "
         f"--bounded-steps {args.bounded_steps} --narrow-steps {args.narrow_steps} --last-steps {args.last_steps} "
-        f"--no-platelet-steps {args.no_platelet_steps} --platelet-steps {args.platelet_steps} "
+        f"--longer-steps {args.longer_steps} --no-platelet-steps {args.no_platelet_steps} "
+        f"--platelet-steps {args.platelet_steps} "
         f"--per-crop-steps {args.per_crop_steps} --workers {args.workers} --threads {args.threads}",
         "seed": args.seed,
         "crops": round(steps * used),

@@ -64,8 +64,8 @@ class CalibrationSize:
 
 ON_THE_SPOT = CalibrationSize(96, 2, 0)
 """For panels that were not calibrated when the model was made: 10 to 20 s."""
-WHEN_MADE = CalibrationSize(800, 2, 96)
-"""For shipped panels: 3,600 crops or more of each class for the conformal sets, whose shares are then known within a
+WHEN_MADE = CalibrationSize(1600, 2, 96)
+"""For shipped panels: 9,600 crops or more of each class for the conformal sets, whose shares are then known within a
 point, and as many for the shift of log-odds, which rests on the few that contradict."""
 
 

@@ -35,7 +35,7 @@ SEED = 8_811
 GROUPS, GROUP_CROPS = 8, 40
 
 
-def changes(network: nn.Module, x: Tensor, fold: np.ndarray) -> np.ndarray:
+def changes(network: nn.Module, x: Tensor, fold: np.ndarray | None) -> np.ndarray:
     """Whether the class called of each crop (N, C, S, S) is another from one of the eight sides, bool (N,)."""
     with torch.inference_mode():
         logits = [network(view.contiguous()).logits.numpy() for view in eight_views(x)]

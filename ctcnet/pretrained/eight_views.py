@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ctcnet.networks import build_classifier
-from ctcnet.pretrained.universal_network import BACKBONE
+from ctcnet.pretrained.universal_network import BACKBONE, network_of_panel
 from ctcnet.simulate.composition import CLASSES
 from ctcnet.simulate.crop_stream import Piece
-from ctcnet.training.starting_weights import specialised_state
 
 BATCH = 64
 
@@ -41,9 +39,7 @@ class EightViews:
 
     def network(self, roles: Sequence[str]) -> nn.Module:
         """The network of a panel with these roles, merged."""
-        network = build_classifier(BACKBONE, roles, len(CLASSES))
-        network.load_state_dict(specialised_state(self._weights, network, "the teacher"))
-        return network.deployable()
+        return network_of_panel(BACKBONE, self._weights, roles, len(CLASSES), "the teacher").deployable()
 
     @torch.no_grad()
     def __call__(self, piece: Piece) -> Tensor:

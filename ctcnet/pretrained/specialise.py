@@ -10,15 +10,14 @@ import torch
 import ctcnet
 from ctcnet.errors import ModelPanelError
 from ctcnet.model_card import SHIPPED_MODEL, ModelCard, NormalizationCard, TrainingDataCard, fold_matrix, panel_limits
-from ctcnet.networks import CellClassifier, build_classifier
+from ctcnet.networks import CellClassifier
 from ctcnet.normalization import scale_floor
 from ctcnet.panel import Panel
 from ctcnet.pretrained.calibration import Calibration, calibrate, folded_prior, untold_classes
 from ctcnet.pretrained.stored_calibrations import stored_calibration
-from ctcnet.pretrained.universal_network import SECOND_ROLES
+from ctcnet.pretrained.universal_network import SECOND_ROLES, network_of_panel
 from ctcnet.simulate.random_panels import TUMOUR_ROLES
 from ctcnet.training.shipped_weights import ShippedModel
-from ctcnet.training.starting_weights import specialised_state
 from ctcnet.training.torch_predictor import TorchPredictor
 from ctcnet.uncertainty import QUANTILE
 
@@ -79,10 +78,8 @@ def check_panel(panel: Panel, name: str) -> Panel:
 
 def panel_network(shipped: ShippedModel, panel: Panel, mode: str) -> CellClassifier:
     """Network of the panel with the model's weights, in evaluation mode on the CPU."""
-    network = build_classifier(shipped.card.backbone, panel.roles, len(shipped.card.labels.classes))
-    weights = shipped.weights_for(mode, panel.roles)
-    network.load_state_dict(specialised_state(weights, network, f"model '{shipped.card.name}'"))
-    return network.eval()
+    card, weights = shipped.card, shipped.weights_for(mode, panel.roles)
+    return network_of_panel(card.backbone, weights, panel.roles, len(card.labels.classes), f"model '{card.name}'")
 
 
 def _limits_of_roles(roles: tuple[str, ...]) -> tuple[str, ...]:

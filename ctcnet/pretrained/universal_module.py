@@ -31,8 +31,8 @@ class UniversalSettings:
         ema_decay: of the moving average that becomes the model.
         activation_limit: bound of the activations, see `ctcnet.networks.bounded_relu`.
         weight_range: size of merged weights beyond which they cost, see `reparam.weight_range_excess`; None for any.
-        taught_share: share of the targets that is the teacher's answer where the crops come with one.
         range_cost: what that excess is multiplied with before it is added to the loss.
+        taught_share: share of the targets that is the teacher's answer where the crops come with one.
         optimizer: see `OptimizerSettings`; its warm-up is that of `warmup_steps`.
     """
 
@@ -74,7 +74,7 @@ class UniversalModule(LightningModule):
         logits = logits_of_parts(self.network, parts, seeds).float()
         loss = F.cross_entropy(logits, target, label_smoothing=self.settings.label_smoothing)
         taught = [part.taught for part in parts if part.taught is not None]
-        if len(taught) == len(parts):
+        if taught:  # all parts of a stream are, or none
             loss = torch.lerp(loss, F.cross_entropy(logits, torch.cat(taught)), self.settings.taught_share)
         self.log("loss", loss, prog_bar=True)
         if self.settings.weight_range is not None:

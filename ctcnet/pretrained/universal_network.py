@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ctcnet.networks.compact import CompactNetwork
 from ctcnet.networks.stem import role_slots
 from ctcnet.panel import ROLES
 from ctcnet.simulate.crop_stream import Part
+from ctcnet.training.starting_weights import specialised_state
 
 SECOND_ROLES = ("epithelial", "mesenchymal", "leukocyte", "target")
 """Roles of which a panel may have two channels that are told apart; a third is treated as the second."""
@@ -29,6 +30,23 @@ def build_universal(num_classes: int, dropout: float = 0.0) -> CellClassifier:
     assert isinstance(backbone, CompactNetwork)
     backbone.statistics.shape_dropout.probability = SHAPE_DROPOUT
     return network
+
+
+def network_of_panel(
+    backbone: str, weights: Mapping[str, Tensor], roles: Sequence[str], num_classes: int, where: str
+) -> CellClassifier:
+    """Network of the channels with these roles, with the weights of a universal network, in evaluation mode.
+
+    Args:
+        backbone: registered name that the weights belong to.
+        weights: state of a universal network.
+        roles: of the channels.
+        num_classes: of the weights.
+        where: whose weights they are, for errors.
+    """
+    network = build_classifier(backbone, roles, num_classes)
+    network.load_state_dict(specialised_state(weights, network, where))
+    return network.eval()
 
 
 def universal_slots(roles: Sequence[str]) -> list[int]:

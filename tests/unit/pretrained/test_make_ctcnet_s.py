@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,3 +91,19 @@ def test_each_of_the_shipped_networks_for_cartridges_sees_its_own_panels(script,
     assert platelet == ({"ctc5", "sarcoma"} if stage == "platelet" else set())
     assert settings.platelet == (stage == "platelet")
     assert {panel.name for panel in script.stream_settings("cartridge").panels} == set(script.PANELS) - {"rgb_merge"}
+
+
+def test_networks_start_from_those_they_are_said_to_and_are_taught_by_them(script, monkeypatch):
+    seen = {}
+
+    def train(args, stage, settings, start, teacher=None):
+        seen[stage] = (start, teacher)
+        return stage
+
+    monkeypatch.setattr(script, "train", train)
+    steps = ("steps", "bounded_steps", "narrow_steps", "last_steps", "longer_steps", "no_platelet_steps")
+    args = SimpleNamespace(**dict.fromkeys((*steps, "platelet_steps", "per_crop_steps"), 40))
+    assert set(script.train_all(args)) == set(seen) == set(script.STAGES)
+    assert seen["no_platelet"] == ("longer", "longer")
+    assert seen["platelet"] == ("cartridge", "cartridge")
+    assert seen["longer"] == seen["per_crop"] == ("cartridge", None)
